@@ -1,0 +1,1 @@
+"""The science and the data: knows no cluster, no browser, no asset format."""

@@ -1,0 +1,1 @@
+"""The embedded default data: procedural animals in eight classes."""

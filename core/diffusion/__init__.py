@@ -1,0 +1,1 @@
+"""The model: denoiser, solvers, guidance, and the pipeline that ships them."""

@@ -1,0 +1,176 @@
+"""A sample set: Parquet shards of generated pictures, and `sampleset.json` that explains them.
+
+    plan.json            what is to be made; written first
+    data/part-00000.parquet   rows of a fixed range of pictures; each appears whole or not at all
+    sampleset.json       parents, settings and shard digests; written last: the done-marker
+
+`datasets.load_dataset("parquet", data_files="<folder>/data/*.parquet")` opens the shards, the
+`image` column as pictures.
+"""
+
+import dataclasses
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from core.errors import UserError
+from core.files import atomic_file, digest_bytes, digest_file, digest_of, read_json, write_json
+from core.images import Picture, png_bytes
+
+FORMAT = "menagerie-samples-1"
+DONE = "sampleset.json"
+
+_HF_FEATURES = {
+    "image": {"_type": "Image"},
+    "label": {"dtype": "string", "_type": "Value"},
+    "seed": {"dtype": "int64", "_type": "Value"},
+    "sha256": {"dtype": "string", "_type": "Value"},
+}
+_SCHEMA = pa.schema(
+    [
+        ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+        ("label", pa.string()),
+        ("seed", pa.int64()),
+        ("sha256", pa.string()),
+    ],
+    metadata={"huggingface": json.dumps({"info": {"features": _HF_FEATURES}})},
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One generated picture."""
+
+    image_hwc: Picture
+    """uint8, H×W×C, straight alpha when C = 4."""
+    label: str
+    """The class that it was asked to be."""
+    seed: int
+    """The seed that alone decides the picture (with the model and the settings)."""
+
+    @property
+    def name(self) -> str:
+        """File stem, such as `cat_000017`."""
+        return f"{self.label}_{self.seed:06d}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SampleSet:
+    """A finished sample set on disk."""
+
+    folder: Path
+    count: int
+    """Number of pictures."""
+    labels: tuple[str, ...]
+    """Classes, in the model's order."""
+    settings: dict[str, Any]
+    """The sampling config."""
+    parents: dict[str, Any]
+    """Digests of what made it: `model`, `dataset`, and the data's `licence`."""
+    shards: tuple[str, ...]
+    """Shard paths relative to the folder, in order."""
+    digest: str
+    """SHA-256 over all of the above and the shards' bytes."""
+
+    def samples(self) -> Iterator[Sample]:
+        """All pictures, in order, one at a time in memory."""
+        for shard in self.shards:
+            yield from read_shard(self.folder / shard)
+
+
+def shard_name(index: int) -> str:
+    """Path of shard `index` relative to the sample set's folder."""
+    return f"data/part-{index:05d}.parquet"
+
+
+def write_shard(path: Path, samples: Sequence[Sample]) -> None:
+    """Write pictures as one Parquet file, atomically; the same samples give the same bytes."""
+    rows = []
+    for sample in samples:
+        text = {"menagerie:label": sample.label, "menagerie:seed": str(sample.seed)}
+        png = png_bytes(sample.image_hwc, text)
+        rows.append(
+            {
+                "image": {"bytes": png, "path": f"{sample.name}.png"},
+                "label": sample.label,
+                "seed": sample.seed,
+                "sha256": digest_bytes(png),
+            }
+        )
+    with atomic_file(path) as file:
+        pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), file, compression="none")
+
+
+def read_shard(path: Path) -> list[Sample]:
+    """Read one shard; UserError when it is broken."""
+    try:
+        rows = pq.read_table(path).to_pylist()
+        return [
+            Sample(
+                image_hwc=np.array(Image.open(io.BytesIO(row["image"]["bytes"]))),
+                label=row["label"],
+                seed=row["seed"],
+            )
+            for row in rows
+        ]
+    except (OSError, pa.ArrowInvalid, KeyError, TypeError) as error:
+        raise UserError(f"{path} is not a readable sample shard: {error}") from None
+
+
+def finish_sample_set(
+    folder: Path,
+    *,
+    count: int,
+    labels: Sequence[str],
+    settings: dict[str, Any],
+    parents: dict[str, Any],
+    shards: Sequence[str],
+) -> SampleSet:
+    """Write the done-marker after the last shard and return the finished set."""
+    facts = {
+        "format": FORMAT,
+        "count": count,
+        "labels": list(labels),
+        "settings": settings,
+        "parents": parents,
+        "shards": {shard: digest_file(folder / shard) for shard in shards},
+    }
+    write_json(folder / DONE, facts | {"digest": digest_of(facts)})
+    return open_sample_set(folder)
+
+
+def open_sample_set(folder: Path, *, verify: bool = False) -> SampleSet:
+    """Open a finished sample set; with `verify`, every shard's digest is checked.
+
+    Raises UserError when it is missing, unfinished, of another format, or altered.
+    """
+    if not (folder / DONE).exists():
+        hint = "it is unfinished: run the same sample command again to complete it"
+        if not (folder / "plan.json").exists():
+            hint = f"it has no {DONE}: make one with `menagerie sample`"
+        raise UserError(f"{folder} is not a finished sample set: {hint}")
+    facts = read_json(folder / DONE)
+    if facts.get("format") != FORMAT:
+        raise UserError(f"{folder / DONE} has format {facts.get('format')!r}, not {FORMAT!r}")
+    digest = facts.pop("digest", None)
+    if digest != digest_of(facts):
+        raise UserError(f"{folder / DONE} was altered: its digest does not match; sample again")
+    for shard, expected in facts["shards"].items() if verify else ():
+        if digest_file(folder / shard) != expected:
+            raise UserError(f"{folder / shard} was altered: its digest does not match")
+    return SampleSet(
+        folder=folder,
+        count=facts["count"],
+        labels=tuple(facts["labels"]),
+        settings=facts["settings"],
+        parents=facts["parents"],
+        shards=tuple(facts["shards"]),
+        digest=digest,
+    )

@@ -1,0 +1,1 @@
+"""From a pinned dataset to a run."""

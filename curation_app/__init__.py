@@ -1,0 +1,1 @@
+"""Rank, merge and approve pictures in the browser; loads without torch."""

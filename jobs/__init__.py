@@ -1,0 +1,1 @@
+"""Verbs that people and SLURM run: parse, print the config, launch."""
