@@ -1,10 +1,12 @@
 """One animal from a label and a seed: as SVG text, or as pixels."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from core.data.starter import bird, cat, dog, fish, frog, horse, rabbit, turtle
 from core.data.starter.dice import Dice
 from core.data.starter.mammals import Coat
+from core.data.starter.palettes import luminance, tinted
 from core.data.starter.scene import Scene
 from core.errors import UserError
 from core.images import Picture
@@ -21,6 +23,7 @@ _RECIPES: dict[str, tuple[Callable[[Dice], Coat], Callable[[Scene, Dice, Coat], 
     "turtle": (turtle.roll_coat, turtle.draw),
 }
 LABELS: tuple[str, ...] = tuple(_RECIPES)
+_PALE = 0.86  # luminance above which a coat without outline is lost on white paper
 SIZES_PX = (32, 512)
 """The smallest and the largest picture."""
 
@@ -37,7 +40,10 @@ def animal_svg(label: str, seed: int) -> str:
     dice = Dice(label, seed)
     roll_coat, draw = _RECIPES[label]
     coat = roll_coat(dice)
-    outline = dice.between(12, 15) if dice.chance(0.6) else 0.0
+    pale = luminance(coat.palette.base) > _PALE
+    outline = dice.between(12, 15) if dice.chance(0.55) or pale else 0.0
+    if not outline:
+        coat = replace(coat, palette=tinted(coat.palette))
     scene = Scene(dark=coat.palette.dark, outline=outline, mirrored=dice.chance(0.5))
     draw(scene, dice, coat)
     return scene.svg()

@@ -42,30 +42,37 @@ def roll_coat(dice: Dice) -> Coat:
 def _side(scene: Scene, dice: Dice, coat: Coat) -> None:
     p, g = coat.palette, coat.girth
     legs = p.accent if luminance(p.accent) < 0.8 else "#f28c3a"
-    end = 424 + 26 * coat.leg
-    for x in (262.0, 316.0):
-        scene.part(
-            legs,
-            limb([(x, 390), (x, end)], [18, 18]),
-            limb([(x - 18, end), (x + 34, end)], [22, 20]),
-        )
-    droop = dice.between(-40, 30)
-    tail = polygon([(180, 270), (190, 360), (60, 372 + droop), (34, 322 + droop)], 20)
-    scene.part(p.mark, tail)
+    end = 426 + 24 * coat.leg
+    for x in (254.0, 318.0):
+        foot = limb([(x - 16, end), (x + 30, end)], [24, 22])
+        scene.part(legs, limb([(x, 380), (x, end)], [20, 20]), foot)
+    _tail(scene, dice, coat)
     _crest(scene, dice, coat)
-    beak_y = 186.0
-    _beak_side(scene, dice, coat, 392, beak_y)
     body = smooth(
         [
-            *((300, 70), (376, 104), (404, 180), (414, 280 * g), (360, 376)),
-            *((262, 406), (166, 366), (128, 300), (176, 226), (214, 130)),
+            *((296, 66), (372, 96), (404, 176), (416, 280 * g), (364, 380)),
+            *((262, 412), (160, 372), (124, 300), (172, 222), (212, 122)),
         ]
     )
     scene.part(p.base, body, marks=[*_side_marks(dice, coat), shade(body, p.dark, scene.light)])
+    _beak_side(scene, dice, coat, 392, 180)
     _wing_side(scene, dice, coat)
-    eye(scene, 336, 164, 33, roll_eyes(dice, coloured=0.12))
+    eye(scene, 330, 156, 35, roll_eyes(dice, coloured=0.12))
     if dice.chance(0.6):
-        cheek(scene, 330, 222, 20)
+        cheek(scene, 336, 218, 21)
+
+
+def _tail(scene: Scene, dice: Dice, coat: Coat) -> None:
+    droop = dice.between(-50, 34)
+    kind = dice.pick(("blunt", "blunt", "fork", "long"))
+    if kind == "fork":
+        points = [(190, 268), (190, 362), (56, 398 + droop), (92, 346 + droop)]
+        tail = polygon([*points, (36, 330 + droop)], 14)
+    else:
+        reach = 0 if kind == "blunt" else 24
+        points = [(190, 268), (190, 362), (70 - reach, 384 + droop), (40 - reach, 322 + droop)]
+        tail = polygon(points, 24)
+    scene.part(coat.palette.mark, tail)
 
 
 def _side_marks(dice: Dice, coat: Coat) -> list[Mark]:
@@ -85,28 +92,26 @@ def _side_marks(dice: Dice, coat: Coat) -> list[Mark]:
 def _crest(scene: Scene, dice: Dice, coat: Coat) -> None:
     kind = dice.pick(("none", "none", "crest", "tuft"))
     if kind == "crest":
-        points = [(340, 96), (290, 30), (226, 34), (246, 130)]
+        points = [(352, 92), (322, 34), (214, 4), (232, 64), (214, 132), (290, 150)]
         scene.part(coat.palette.mark, smooth(points, corners=(2,)))
     elif kind == "tuft":
-        for angle in (-34, 0):
-            plume = turn(ellipse(292, 52, 15, 40), angle, 296, 96)
+        for angle in (-40, -8):
+            plume = turn(ellipse(288, 44, 19, 42), angle, 292, 96)
             scene.part(coat.palette.mark, plume)
 
 
 def _beak_side(scene: Scene, dice: Dice, coat: Coat, x: float, y: float) -> None:
     accent = coat.palette.accent
+    below = mix(accent, scene.dark, 0.22)
     kind = dice.pick(("short", "short", "hook", "long"))
     if kind == "hook":
-        upper = [(x - 26, y - 40), (x + 40, y - 30), (x + 52, y + 34), (x + 14, y + 20)]
-        scene.part(mix(accent, scene.dark, 0.2), ellipse(x, y + 18, 28, 22))
-        scene.part(accent, smooth([*upper, (x - 26, y + 16)], corners=(2,)))
+        scene.part(below, ellipse(x + 12, y + 36, 26, 22))
+        bill = [(x - 12, y - 34), (x + 44, y - 26), (x + 68, y + 22), (x + 50, y + 56)]
+        scene.part(accent, smooth([*bill, (x + 30, y + 26), (x - 14, y + 26)], corners=(3,)))
         return
-    reach = 96 if kind == "long" else 62
-    scene.part(
-        mix(accent, scene.dark, 0.22),
-        polygon([(x - 30, y), (x + reach * 0.8, y + 14), (x - 30, y + 34)], 10),
-    )
-    scene.part(accent, polygon([(x - 30, y - 32), (x + reach, y + 6), (x - 30, y + 14)], 11))
+    reach = 104 if kind == "long" else 78
+    scene.part(below, polygon([(x - 16, y), (x + reach * 0.8, y + 12), (x - 14, y + 40)], 12))
+    scene.part(accent, polygon([(x - 20, y - 36), (x + reach, y + 6), (x - 20, y + 18)], 14))
 
 
 def _wing_side(scene: Scene, dice: Dice, coat: Coat) -> None:

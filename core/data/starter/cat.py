@@ -4,10 +4,9 @@ from core.data.starter.dice import Dice
 from core.data.starter.faces import cheek, eye, muzzle_mouth, nose, roll_eyes
 from core.data.starter.mammals import Coat, sitting, standing
 from core.data.starter.palettes import PINK, choose, luminance, mix
-from core.data.starter.patterns import patch, shade
+from core.data.starter.patterns import patch, resized, shade
 from core.data.starter.scene import Mark, Scene
 from core.data.starter.shapes import (
-    Curve,
     Point,
     ellipse,
     limb,
@@ -19,14 +18,14 @@ from core.data.starter.shapes import (
 )
 
 _TAILS_SITTING: tuple[list[Point], ...] = (
-    [(330, 430), (405, 440), (440, 380), (420, 318)],
-    [(330, 440), (410, 430), (412, 350), (456, 300)],
-    [(330, 440), (420, 452), (452, 400), (412, 366)],
+    [(320, 440), (450, 470), (470, 350), (400, 310)],
+    [(320, 440), (470, 450), (380, 320), (470, 296)],
+    [(320, 440), (440, 490), (500, 380), (404, 366)],
 )
 _TAILS_STANDING: tuple[list[Point], ...] = (
-    [(140, 300), (78, 262), (74, 180), (112, 128)],
-    [(140, 300), (88, 250), (96, 180), (52, 132)],
-    [(140, 300), (70, 290), (40, 220), (76, 168)],
+    [(150, 310), (30, 270), (60, 150), (118, 140)],
+    [(150, 310), (60, 250), (140, 160), (52, 132)],
+    [(150, 310), (10, 320), (20, 170), (96, 190)],
 )
 
 
@@ -75,7 +74,7 @@ def _head(scene: Scene, dice: Dice, coat: Coat, cx: float, cy: float, size: floa
     half = [(0, -tall), (wide * 0.62, -tall * 0.82), (wide * 0.98, -tall * 0.05)]
     half += [(wide * 0.86, tall * 0.58), (wide * 0.4, tall * 0.95), (0, tall)]
     head = scale(symmetric(cx, [(x, cy + y) for x, y in half]), size, size, cx, cy)
-    marks = [_scaled(mark, size, cx, cy) for mark in _face_marks(dice, coat, cx, cy)]
+    marks = resized(_face_marks(dice, coat, cx, cy), size, cx, cy)
     scene.part(p.base, head, marks=[*marks, shade(head, p.dark, scene.light, 12)])
     gap, level = dice.between(48, 56) * size, cy + 8 * size
     eyes = roll_eyes(dice, coloured=0.5)
@@ -124,6 +123,9 @@ def _face_marks(dice: Dice, coat: Coat, cx: float, cy: float) -> list[Mark]:
                 reach = [(cx + side * 132, cy + y), (cx + side * 90, cy + y + 4)]
                 stripes.append(limb(reach, [18, 9]))
         return [*(Mark(stripe, p.mark) for stripe in stripes), muzzle]
+    if coat.pattern == "spots":
+        dots = ((0.0, -62.0, 15.0), (-36.0, -54.0, 12.0), (36.0, -54.0, 12.0))
+        return [*(Mark(ellipse(cx + x, cy + y, r), p.mark) for x, y, r in dots), muzzle]
     if coat.pattern == "patches":
         dim = mix(p.mark, p.dark, 0.75)
         left = patch(cx - 82, cy - 44, 62, 66, dice, dim)
@@ -136,8 +138,3 @@ def _whiskers(scene: Scene, cx: float, cy: float, wide: float) -> None:
         for rise in (-6, 16):
             near = (cx + side * wide * 0.74, cy + rise)
             scene.mark(line(near, (cx + side * wide * 1.12, cy + rise * 1.7)), scene.dark, 8)
-
-
-def _scaled(mark: Mark, size: float, cx: float, cy: float) -> Mark:
-    curve: Curve = scale(mark.curve, size, size, cx, cy)
-    return Mark(curve, mark.fill, mark.width)

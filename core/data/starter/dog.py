@@ -4,7 +4,7 @@ from core.data.starter.dice import Dice
 from core.data.starter.faces import cheek, eye, muzzle_mouth, roll_eyes, smile, tongue
 from core.data.starter.mammals import Coat, sitting, standing
 from core.data.starter.palettes import COLLARS, choose, mix
-from core.data.starter.patterns import patch, shade, spots
+from core.data.starter.patterns import patch, resized, shade, spots
 from core.data.starter.scene import Mark, Scene
 from core.data.starter.shapes import Curve, ellipse, limb, mirror, scale, smooth, symmetric
 
@@ -17,7 +17,7 @@ def draw(scene: Scene, dice: Dice, coat: Coat) -> None:
     cx, cy = (256.0, 170.0) if upright else (366.0, 186.0)
     size = coat.head * (1.0 if upright else 0.93)
     if dice.chance(0.6):
-        _collar(scene, dice, cx, cy + 100 * size, 76 * size)
+        _collar(scene, dice, cx, cy + 109 * size, 72 * size)
     _head(scene, dice, coat, cx, cy, size)
 
 
@@ -38,12 +38,12 @@ def _tail(scene: Scene, dice: Dice, coat: Coat, upright: bool) -> None:
     p = coat.palette
     thick = dice.between(34, 50)
     if upright:
-        spine = [(330.0, 430.0), (400.0, 420.0), (436.0, 366.0)]
+        spine = [(320.0, 440.0), (430.0, 450.0), (436.0, 350.0)]
     else:
         spine = dice.pick(
             (
-                [(140.0, 300.0), (92.0, 260.0), (66.0, 196.0)],
-                [(140.0, 300.0), (78.0, 262.0), (84.0, 190.0), (124.0, 196.0)],
+                [(150.0, 310.0), (80.0, 270.0), (66.0, 186.0)],
+                [(150.0, 310.0), (30.0, 270.0), (80.0, 140.0), (136.0, 204.0)],
             )
         )
     widths = [thick] * (len(spine) - 1) + [thick * 0.6]
@@ -62,8 +62,9 @@ def _head(scene: Scene, dice: Dice, coat: Coat, cx: float, cy: float, size: floa
     brow, jowl = dice.between(88, 102), dice.between(92, 110)
     half = [(0, -98), (brow * 0.66, -84), (brow, -14), (jowl, 50), (jowl * 0.6, 96), (0, 108)]
     head = scale(symmetric(cx, [(x, cy + y) for x, y in half]), size, size, cx, cy)
-    marks = [_scaled(mark, size, cx, cy) for mark in _face_marks(dice, coat, cx, cy)]
+    marks = resized(_face_marks(dice, coat, cx, cy), size, cx, cy)
     scene.part(p.base, head, marks=[*marks, shade(head, p.dark, scene.light, 12)])
+    _ears(scene, dice, coat, cx, cy, size)
     snout = scale(ellipse(cx, cy + 58, dice.between(58, 70), 46), size, size, cx, cy)
     mouth = cy + 66 * size
     out = dice.chance(0.6)
@@ -85,7 +86,6 @@ def _head(scene: Scene, dice: Dice, coat: Coat, cx: float, cy: float, size: floa
     if dice.chance(0.35):
         for side in (-1, 1):
             cheek(scene, cx + side * gap * 1.56, level + 44 * size, 17 * size)
-    _ears(scene, dice, coat, cx, cy, size)
 
 
 def _nose(cx: float, cy: float) -> Curve:
@@ -96,10 +96,10 @@ def _ears(scene: Scene, dice: Dice, coat: Coat, cx: float, cy: float, size: floa
     kind = dice.pick(("long", "long", "drop", "fold"))
     if kind == "long":
         length = dice.between(60, 104)
-        spine = [(64, -84), (110, -58), (124, 10), (116, length)]
-        ear = limb([(cx + x, cy + y) for x, y in spine], [34, 54, 66, 58])
+        spine = [(60, -84), (132, -84), (124, 30), (116, length)]
+        ear = limb([(cx + x, cy + y) for x, y in spine], [40, 60, 68, 56])
     elif kind == "drop":
-        points = [(44, -92), (100, -92), (138, -34), (144, 26), (108, 30), (84, -30)]
+        points = [(40, -92), (98, -94), (136, -34), (142, 26), (98, 40), (70, -24)]
         ear = smooth([(cx + x, cy + y) for x, y in points])
     else:
         points = [(36, -92), (70, -124), (116, -120), (146, -42), (112, -38), (74, -62)]
@@ -123,7 +123,3 @@ def _face_marks(dice: Dice, coat: Coat, cx: float, cy: float) -> list[Mark]:
     if coat.pattern == "spots":
         return spots(ellipse(cx, cy - 60, 96, 40), dice, p.mark, 13, gap=3.4)
     return []
-
-
-def _scaled(mark: Mark, size: float, cx: float, cy: float) -> Mark:
-    return Mark(scale(mark.curve, size, size, cx, cy), mark.fill)

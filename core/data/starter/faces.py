@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from core.data.starter.dice import Dice
 from core.data.starter.palettes import BLUSH, IRISES, PINK, WHITE, mix
 from core.data.starter.scene import Scene
-from core.data.starter.shapes import ellipse, line, polygon, smooth
+from core.data.starter.shapes import arc, ellipse, line, polygon, smooth
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,13 @@ def nose(scene: Scene, x: float, y: float, width: float, colour: str) -> None:
 
 def muzzle_mouth(scene: Scene, x: float, y: float, width: float, stroke: float = 9.0) -> None:
     """The ω mouth of cats, dogs and rabbits, hanging below the nose."""
-    w, d = width / 2, width * 0.26
-    scene.mark(line((x - w, y), (x - w * 0.5, y + d), (x, y)), scene.dark, stroke)
-    scene.mark(line((x + w, y), (x + w * 0.5, y + d), (x, y)), scene.dark, stroke)
+    for side in (-1, 1):
+        scene.mark(arc(x + side * width / 4, y, width / 2, width * 0.26), scene.dark, stroke)
 
 
 def smile(scene: Scene, x: float, y: float, width: float, depth: float, stroke: float = 9) -> None:
     """A single curved line."""
-    w = width / 2
-    scene.mark(line((x - w, y), (x, y + depth), (x + w, y)), scene.dark, stroke)
+    scene.mark(arc(x, y, width, depth), scene.dark, stroke)
 
 
 def open_mouth(scene: Scene, x: float, y: float, width: float, depth: float) -> None:
@@ -82,4 +80,4 @@ def tongue(scene: Scene, x: float, y: float, width: float, length: float) -> Non
 
 def cheek(scene: Scene, x: float, y: float, radius: float) -> None:
     """A blush."""
-    scene.mark(ellipse(x, y, radius, radius * 0.68), BLUSH, opacity=0.5)
+    scene.mark(ellipse(x, y, radius, radius * 0.68), BLUSH, opacity=0.62)

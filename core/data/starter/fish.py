@@ -6,7 +6,7 @@ from core.data.starter.mammals import Coat
 from core.data.starter.palettes import choose, mix
 from core.data.starter.patterns import bands, shade, spots
 from core.data.starter.scene import Gradient, Mark, Scene
-from core.data.starter.shapes import Curve, ellipse, limb, line, smooth
+from core.data.starter.shapes import Curve, arc, ellipse, limb, smooth, turn
 
 # Half length, height above and below the middle, and the nose's height, of each build.
 _BUILDS = ((158, 112, 108), (164, 90, 88), (136, 134, 128), (150, 120, 132))
@@ -21,13 +21,14 @@ def draw(scene: Scene, dice: Dice, coat: Coat) -> None:
     body = smooth(
         [
             (cx + long, cy + 6),
-            (cx + long * 0.74, cy - up * 0.66),
-            (cx + long * 0.1, cy - up),
-            (cx - long * 0.62, cy - up * 0.52),
-            (cx - long * 1.08, cy),
-            (cx - long * 0.62, cy + down * 0.52),
-            (cx + long * 0.1, cy + down),
-            (cx + long * 0.76, cy + down * 0.62),
+            (cx + long * 0.72, cy - up * 0.7),
+            (cx + long * 0.08, cy - up),
+            (cx - long * 0.58, cy - up * 0.66),
+            (cx - long * 1.02, cy - 20),
+            (cx - long * 1.02, cy + 20),
+            (cx - long * 0.58, cy + down * 0.66),
+            (cx + long * 0.08, cy + down),
+            (cx + long * 0.74, cy + down * 0.66),
         ]
     )
     _body(scene, dice, coat, body, cx, cy, long, down)
@@ -80,8 +81,17 @@ def _fins(
     scene: Scene, dice: Dice, coat: Coat, cx: float, cy: float, up: float, down: float
 ) -> None:
     rise = dice.between(34, 62)
-    top = [(cx + 66, cy - up * 0.7), (cx + 20, cy - up - rise * 0.8), (cx - 70, cy - up - rise)]
-    top += [(cx - 92, cy - up * 0.8), (cx - 96, cy - up * 0.3)]
+    kind = dice.pick(("swept", "round", "crown"))
+    if kind == "swept":
+        top = [(cx + 70, cy - up * 0.7), (cx + 20, cy - up - rise * 0.7)]
+        top += [(cx - 96, cy - up - rise), (cx - 84, cy - up * 0.9), (cx - 96, cy - up * 0.3)]
+    elif kind == "round":
+        top = [(cx + 80, cy - up * 0.6), (cx + 50, cy - up - rise * 0.6)]
+        top += [(cx - 50, cy - up - rise * 0.8), (cx - 112, cy - up * 0.7), (cx - 60, cy - 20)]
+    else:
+        top = [(cx + 76, cy - up * 0.6), (cx + 62, cy - up - rise * 0.5), (cx + 26, cy - up - 10)]
+        top += [(cx - 4, cy - up - rise * 0.9), (cx - 36, cy - up - 8)]
+        top += [(cx - 74, cy - up - rise * 0.7), (cx - 96, cy - up * 0.5), (cx, cy - 20)]
     scene.part(coat.palette.accent, smooth(top))
     low = [(cx + 30, cy + down * 0.7), (cx - 20, cy + down + rise * 0.7)]
     low += [(cx - 66, cy + down + rise * 0.6), (cx - 60, cy + down * 0.4)]
@@ -116,7 +126,7 @@ def _body(
     marks.append(shade(body, p.dark, scene.light))
     fill = Gradient(p.base, p.belly) if coat.pattern == "gradient" else p.base
     scene.part(fill, body, marks=marks)
-    gill = line((cx + 42, cy - 50), (cx + 22, cy), (cx + 42, cy + 54))
+    gill = turn(arc(cx + 44, cy + 2, 104, 20), 90, cx + 44, cy + 2)
     scene.mark(gill, mix(p.base, p.dark, 0.3), 9)
 
 

@@ -1,12 +1,14 @@
 """Horses: a long muzzle, a mane, hooves, a flowing tail; always from the side."""
 
+from collections.abc import Sequence
+
 from core.data.starter.dice import Dice
 from core.data.starter.faces import cheek, eye, roll_eyes, smile
 from core.data.starter.mammals import Coat
 from core.data.starter.palettes import choose, mix
 from core.data.starter.patterns import patch, shade, spots
-from core.data.starter.scene import Gradient, Mark, Scene
-from core.data.starter.shapes import Curve, ellipse, limb, polygon, smooth
+from core.data.starter.scene import Mark, Scene
+from core.data.starter.shapes import Curve, ellipse, limb, move, polygon, scale, sleeve, smooth
 
 Spine = list[tuple[float, float]]
 
@@ -16,26 +18,31 @@ def draw(scene: Scene, dice: Dice, coat: Coat) -> None:
     p = coat.palette
     floor = 420 + 50 * coat.leg
     prancing = dice.chance(0.45)
-    _tail(scene, dice, coat)
+    back = dice.between(10, 54)  # how far the rump is moved up to the withers: from horse to pony
+    _tail(scene, dice, coat, back)
     far, far_sock = mix(p.base, p.dark, 0.24), mix(p.belly, p.dark, 0.2)
-    _leg(scene, coat, [(196, 320), (200, 380), (204, floor - 8)], far, far_sock)
+    raised = [(346.0, 310.0), (450.0, 330.0), (412.0, floor - 66)]
+    straight = [(352.0, 310.0), (352.0, 380.0), (356.0, floor - 8)]
     _leg(
         scene,
         coat,
-        _raised(floor) if prancing else [(352, 320), (354, 380), (358, floor - 8)],
+        [(196 + back, 310), (196 + back, 380), (200 + back, floor - 8)],
+        (66, 54, 46),
         far,
         far_sock,
     )
-    _trunk(scene, dice, coat)
-    _leg(scene, coat, [(146, 320), (140, 380), (146, floor)], p.base, p.belly)
-    _leg(scene, coat, [(306, 330), (306, 390), (308, floor)], p.base, p.belly)
+    _leg(scene, coat, raised if prancing else straight, (66, 54, 46), far, far_sock)
+    _trunk(scene, dice, coat, back)
+    haunch = [(152 + back, 300), (128 + back, 380), (142 + back, floor)]
+    _leg(scene, coat, haunch, (104, 62, 48), p.base, p.belly)
+    _leg(scene, coat, [(306, 310), (304, 380), (308, floor)], (76, 56, 48), p.base, p.belly)
     _mane(scene, dice, coat)
     _face(scene, dice, coat)
 
 
 def roll_coat(dice: Dice) -> Coat:
     """Draw lots for the breed."""
-    patterns = ("plain", "plain", "plain", "patches", "spots", "gradient")
+    patterns = ("plain", "plain", "plain", "patches", "patches", "spots")
     return Coat(
         palette=choose("horse", dice),
         pattern=dice.pick(patterns),
@@ -46,87 +53,81 @@ def roll_coat(dice: Dice) -> Coat:
     )
 
 
-def _raised(floor: float) -> Spine:
-    return [(352, 320), (412, 352), (404, floor - 70)]
-
-
-def _leg(scene: Scene, coat: Coat, spine: Spine, fill: str, sock: str) -> None:
+def _leg(
+    scene: Scene, coat: Coat, spine: Spine, widths: Sequence[float], fill: str, sock: str
+) -> None:
     x, y = spine[-1]
-    leg = limb([*spine[:-1], (x, y - 24)], [66, 50, 48])
-    hoof = polygon([(x - 24, y - 34), (x + 25, y - 34), (x + 34, y), (x - 28, y)], 8)
-    marks = [Mark(ellipse(x, y - 20, 50, 56), sock)] if coat.socks else []
-    hoof_fill = mix(coat.palette.dark, "#8a7462", 0.35)
-    marks.append(
-        Mark(
-            polygon([(x - 60, y - 30), (x + 60, y - 30), (x + 60, y + 20), (x - 60, y + 20)], 2),
-            hoof_fill,
-        )
-    )
-    scene.part(fill, leg, hoof, marks=marks)
+    whole = [*spine[:-1], (x, y - 24)]
+    marks = [Mark(ellipse(x, y - 22, 52, 54), sock)] if coat.socks else []
+    scene.part(fill, limb(whole, widths), marks=marks, edges=[sleeve(whole, widths, 0.36)])
+    hoof = polygon([(x - 23, y - 32), (x + 24, y - 32), (x + 36, y), (x - 27, y)], 9)
+    scene.part(mix(coat.palette.dark, "#9a8270", 0.4), hoof)
 
 
-def _trunk(scene: Scene, dice: Dice, coat: Coat) -> None:
+def _trunk(scene: Scene, dice: Dice, coat: Coat, back: float) -> None:
     p = coat.palette
     belly = 340 + 26 * coat.girth
     torso = smooth(
         [
-            *((104, 300), (128, 246), (210, 244), (300, 240), (368, 280)),
-            *((366, 340), (290, belly), (200, belly), (120, belly - 12)),
+            *((98 + back, 310), (124 + back, 256), (196 + back / 2, 240), (300, 246), (364, 284)),
+            *((362, 340), (290, belly), (200 + back / 2, belly), (116 + back, belly - 12)),
         ]
     )
-    neck = limb([(310, 300), (338, 220), (366, 132)], [136, 112, 96])
-    head = limb([(366, 132), (410, 158), (452, 196)], [112, 100, 84])
-    for x, side in ((336.0, -10), (372.0, 8)):
-        ear = smooth([(x - 20, 96), (x - 8 + side, 40), (x + 22, 92)], corners=(1,))
-        scene.part(p.base if x > 350 else mix(p.base, p.dark, 0.2), ear)
+    neck = limb([(306, 304), (338, 220), (364, 132)], [146, 118, 98])
+    head = limb([(364, 132), (412, 152), (456, 200)], [122, 106, 92])
+    scene.part(mix(p.base, p.dark, 0.2), _ear(384, 6))
     marks = _coat_marks(dice, coat, torso)
     marks.append(Mark(ellipse(464, 206, 56, 52), coat.palette.accent))
     if dice.chance(0.5):
         marks.append(Mark(limb([(420, 84), (452, 130), (474, 150)], [30, 26, 16]), p.belly))
-    marks.append(shade(torso, p.dark, scene.light))
-    fill = Gradient(p.base, mix(p.base, p.mark, 0.6)) if coat.pattern == "gradient" else p.base
-    scene.part(fill, torso, neck, head, marks=marks)
+    marks.append(shade(torso, p.dark, 0.0, 14))
+    scene.part(p.base, torso, neck, head, marks=marks)
 
 
 def _coat_marks(dice: Dice, coat: Coat, torso: Curve) -> list[Mark]:
     p = coat.palette
     if coat.pattern == "patches":
         return [
-            patch(150, 280, 66, 70, dice, p.belly),
-            patch(270, 330, 52, 46, dice, p.belly),
-            patch(330, 210, 44, 60, dice, p.belly),
+            patch(226, 262, 62, 60, dice, p.belly),
+            patch(334, 214, 46, 64, dice, p.belly),
         ]
     if coat.pattern == "spots":
-        rump = ellipse(170, 290, 80, 60)
+        rump = ellipse(250, 292, 66, 44)
         return spots(rump, dice, mix(p.base, p.belly, 0.75), 13)
     return []
 
 
+def _ear(x: float, lean: float) -> Curve:
+    return smooth([(x - 24, 98), (x - 12 + lean, 26), (x + 22, 90), (x, 112)], corners=(1,))
+
+
 def _mane(scene: Scene, dice: Dice, coat: Coat) -> None:
-    wave = dice.between(0.8, 1.2)
-    back = [(392, 66), (348, 66), (306, 104), (276, 160), (254, 226)]
-    front = [(300, 258), (322, 226), (318, 190), (346, 170), (342, 128), (376, 112)]
-    widened = [(x + (30 * (wave - 1)), y) for x, y in front]
-    mane = smooth([*back, *widened])
+    wave = dice.between(-12, 14)
+    back = [(388, 62), (344, 66), (302, 104), (272, 160), (250, 226)]
+    front = [(298, 262), (322, 228), (316, 192), (346, 172), (340, 130), (374, 112)]
+    mane = smooth([*back, *((x + wave, y) for x, y in front)])
     scene.part(coat.palette.mark, mane, marks=[shade(mane, scene.dark, scene.light, 12)])
-    lock = smooth([(352, 66), (396, 58), (420, 96), (404, 118), (386, 100)], corners=(3,))
+    ear = _ear(352, -4)
+    lining = scale(ear, 0.5, 0.56, 346, 84)
+    scene.part(coat.palette.base, ear, marks=[Mark(lining, coat.palette.accent)])
+    lock = smooth([(362, 66), (400, 62), (424, 96), (410, 124), (384, 96)], corners=(3,))
     scene.part(coat.palette.mark, lock)
 
 
-def _tail(scene: Scene, dice: Dice, coat: Coat) -> None:
+def _tail(scene: Scene, dice: Dice, coat: Coat, back: float) -> None:
     spine = dice.pick(
         (
-            [(128, 270), (80, 270), (58, 330), (64, 410)],
-            [(128, 270), (74, 250), (50, 300), (32, 370)],
-            [(128, 270), (84, 300), (80, 360), (52, 420)],
+            [(132, 270), (50, 240), (40, 340), (70, 424)],
+            [(132, 270), (60, 200), (60, 360), (20, 390)],
+            [(132, 270), (40, 290), (110, 380), (44, 424)],
         )
     )
-    tail = limb(spine, [30, 50, 62, 18])
+    tail = move(limb(spine, [34, 56, 70, 22]), back, 0)
     scene.part(coat.palette.mark, tail, marks=[shade(tail, scene.dark, scene.light, 10)])
 
 
 def _face(scene: Scene, dice: Dice, coat: Coat) -> None:
-    eye(scene, 400, 142, 25, roll_eyes(dice, coloured=0.15))
+    eye(scene, 404, 142, 29, roll_eyes(dice, coloured=0.15))
     dim = mix(coat.palette.accent, scene.dark, 0.75)
     scene.mark(ellipse(474, 192, 9, 12, -20), dim)
     if dice.chance(0.5):

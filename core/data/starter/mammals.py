@@ -9,7 +9,7 @@ from core.data.starter.dice import Dice
 from core.data.starter.palettes import Palette, mix
 from core.data.starter.patterns import patches, shade, spots, stripes
 from core.data.starter.scene import Mark, Scene
-from core.data.starter.shapes import Curve, ellipse, limb, smooth, symmetric
+from core.data.starter.shapes import Curve, ellipse, limb, sleeve, smooth, symmetric
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,11 @@ def sitting(scene: Scene, dice: Dice, coat: Coat) -> None:
         scene.part(coat.foot, foot, marks=[shade(foot, p.dark, scene.light, 9)])
     for side in (-1, 1):
         x = 256 + side * 36 * g
-        leg = limb([(x + side * 4, 345), (x, 410), (x - side * 2, 452)], [46, 50, 58])
+        spine, widths = [(x + side * 4, 335), (x, 410), (x - side * 2, 450)], [44, 50, 60]
+        leg = limb(spine, widths)
         paw = [Mark(ellipse(x, 462, 46, 44), coat.foot)] if coat.foot != p.base else []
-        scene.part(p.base, leg, marks=[*paw, shade(leg, p.dark, scene.light, 8)])
+        edge = sleeve(spine, widths, 0.38)
+        scene.part(p.base, leg, marks=[*paw, shade(leg, p.dark, scene.light, 8)], edges=[edge])
         for toe in (-10, 10):
             notch = limb([(x + toe, 458), (x + toe, 474)], [6, 6])
             scene.mark(notch, mix(coat.foot, p.dark, 0.55))
@@ -102,7 +104,8 @@ def standing(scene: Scene, dice: Dice, coat: Coat) -> None:
 
 
 def _leg(scene: Scene, coat: Coat, x: float, floor: float, fill: str, foot: str) -> None:
-    leg = limb([(x - 3, 350), (x, (350 + floor) / 2), (x + 2, floor - 26)], [64, 54, 52])
+    spine, widths = [(x - 3, 340), (x, (340 + floor) / 2), (x + 2, floor - 26)], [66, 56, 52]
     toe = ellipse(x + 9, floor - 22, 35, 24)
     marks = [Mark(ellipse(x + 4, floor - 8, 60, 44), foot)] if foot != fill else []
-    scene.part(fill, leg, toe, marks=marks)
+    edges = [sleeve(spine, widths, 0.3), toe]
+    scene.part(fill, limb(spine, widths), toe, marks=marks, edges=edges)

@@ -1,7 +1,7 @@
 """Colours chosen by hand: natural coats first, then a few playful ones for each class."""
 
 import colorsys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from core.data.starter.dice import Dice
 
@@ -105,14 +105,14 @@ PALETTES: dict[str, tuple[Palette, ...]] = {
         """
         b5713c f3dcc0 4a2a1a 8a5027 3a2013 bay
         d98f4e fbe8cf f7dfb4 a8622c 4d2a12 chestnut
-        f0c581 fff4e0 fffaf0 c4914c 553714 palomino
+        f0c581 fff4e0 f8e8c6 c4914c 553714 palomino
         6b4a3a e3cbb4 2f1f19 4a3126 21140f brown
         4b4d5a d9dbe2 2c2e38 30323c 15161c black
         f7f3ec ffffff cfc3b2 d8c7b4 57493f white
         aab2bd eef1f4 6a7482 858f9c 2d333c grey
         e2c39a fbefdc 5b4334 a3805a 3d2a1e dun
         f2b8c6 fff0f4 b57edc d98aa4 5a2a4a candy
-        9fc9ea eff8ff f6f0ff 6ea3cc 22405e sky
+        9fc9ea eff8ff 5f80cf 6ea3cc 22405e sky
         """
     ),
     "rabbit": _table(
@@ -145,19 +145,28 @@ PALETTES: dict[str, tuple[Palette, ...]] = {
     ),
 }
 
+_PLAYFUL = 2  # how many rows at the end of each table nature never made
+
 COLLARS = ("#e5484d", "#3e7bd6", "#2fa36b", "#f2b233", "#8a5fd0", "#f0709a")
 IRISES = ("#f2c230", "#8fce5a", "#69b7e8", "#e8a04c", "#6fd0b5")
 WHITE = "#ffffff"
 PINK = "#f58ea0"
-BLUSH = "#f7798a"
+BLUSH = "#ff8796"
 
 
 def choose(label: str, dice: Dice) -> Palette:
     """A palette of the class, every colour shifted together by a hair: no two coats alike."""
-    palette = dice.pick(PALETTES[label])
+    table = PALETTES[label]
+    palette = dice.pick(table[:-_PLAYFUL] if dice.chance(0.82) else table[-_PLAYFUL:])
     hue, light = dice.between(-0.012, 0.012), dice.between(-0.025, 0.025)
     shifted = {f.name: _shift(getattr(palette, f.name), hue, light) for f in fields(palette)}
     return Palette(**{**shifted, "dark": palette.dark})
+
+
+def tinted(palette: Palette) -> Palette:
+    """The palette with whites toned down, for animals without an outline to hold them."""
+    share = 0.02 + 0.14 * luminance(palette.base)
+    return replace(palette, belly=mix(palette.belly, palette.base, share))
 
 
 def mix(a: str, b: str, share: float) -> str:

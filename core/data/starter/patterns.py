@@ -4,13 +4,18 @@ import math
 
 from core.data.starter.dice import Dice
 from core.data.starter.scene import Mark
-from core.data.starter.shapes import Curve, bounds, ellipse, limb, move, smooth
+from core.data.starter.shapes import Curve, bounds, ellipse, limb, move, scale, smooth
 
 
 def shade(curve: Curve, colour: str, light: float, depth: float = 16.0) -> Mark:
     """A flat crescent of shadow along the side away from the light."""
     lit = move(curve, light * depth * 0.8, -depth)
     return Mark(curve, colour, hole=lit, opacity=0.13)
+
+
+def resized(marks: list[Mark], size: float, cx: float, cy: float) -> list[Mark]:
+    """Filled marks scaled about a point."""
+    return [Mark(scale(mark.curve, size, size, cx, cy), mark.fill) for mark in marks]
 
 
 def spots(curve: Curve, dice: Dice, colour: str, size: float, gap: float = 2.6) -> list[Mark]:

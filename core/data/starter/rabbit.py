@@ -4,7 +4,7 @@ from core.data.starter.dice import Dice
 from core.data.starter.faces import cheek, eye, muzzle_mouth, nose, roll_eyes
 from core.data.starter.mammals import Coat, fur_marks
 from core.data.starter.palettes import PINK, WHITE, choose, mix
-from core.data.starter.patterns import patch, shade
+from core.data.starter.patterns import patch, resized, shade
 from core.data.starter.scene import Mark, Scene
 from core.data.starter.shapes import ellipse, limb, move, polygon, scale, smooth, symmetric, turn
 
@@ -57,7 +57,7 @@ def _sitting(scene: Scene, dice: Dice, coat: Coat) -> None:
 def _crouching(scene: Scene, dice: Dice, coat: Coat) -> None:
     p, g = coat.palette, coat.girth
     scene.part(p.belly, ellipse(98, 400, 42, 40))
-    for x in (330.0, 372.0):
+    for x in (372.0, 330.0):
         far = x > 350
         fill = mix(p.base, p.dark, 0.2) if far else p.base
         if not far:
@@ -81,7 +81,10 @@ def _crouching(scene: Scene, dice: Dice, coat: Coat) -> None:
     scene.part(p.belly if coat.socks else p.base, foot)
     haunch = ellipse(188, 404, 78, 74)
     marks = fur_marks(haunch, dice, coat)
-    scene.part(p.base, haunch, marks=[*marks, shade(haunch, p.dark, scene.light, 12)])
+    # Open towards the back, where the haunch melts into the rump.
+    edge = smooth([(206, 332), (250, 362), (266, 408), (244, 452)], closed=False)
+    marks.append(shade(haunch, p.dark, 0.0, 10))
+    scene.part(p.base, haunch, marks=marks, edges=[edge])
 
 
 def _head(scene: Scene, dice: Dice, coat: Coat, cx: float, cy: float, size: float) -> None:
@@ -91,10 +94,7 @@ def _head(scene: Scene, dice: Dice, coat: Coat, cx: float, cy: float, size: floa
     half = [(0, -88), (wide * 0.62, -70), (wide * 0.92, 4), (wide * 0.84, 58)]
     half += [(wide * 0.42, 88), (0, 92)]
     head = scale(symmetric(cx, [(x, cy + y) for x, y in half]), size, size, cx, cy)
-    marks = [
-        Mark(scale(mark.curve, size, size, cx, cy), mark.fill)
-        for mark in _face_marks(dice, coat, cx, cy)
-    ]
+    marks = resized(_face_marks(dice, coat, cx, cy), size, cx, cy)
     scene.part(p.base, head, marks=[*marks, shade(head, p.dark, scene.light, 12)])
     gap, level = dice.between(56, 66) * size, cy + 2 * size
     eyes = roll_eyes(dice, coloured=0.12)
@@ -115,8 +115,8 @@ def _ears(scene: Scene, dice: Dice, coat: Coat, cx: float, cy: float, size: floa
     for side in (-1, 1):
         root_x, root_y = cx + side * 54, cy - 56
         if bent and side > 0:
-            spine = [(0.0, 0.0), (14.0, -80.0), (50.0, -124.0), (104.0, -96.0)]
-            widths = [width * 0.8, width * 1.1, width * 1.05, width * 0.7]
+            spine = [(0.0, 0.0), (-6.0, -150.0), (70.0, -170.0), (124.0, -70.0)]
+            widths = [width * 0.8, width * 1.05, width * 1.0, width * 0.72]
         else:
             spine = [(0.0, 0.0), (2.0 * side, -length * 0.5), (0.0, -length)]
             widths = [width * 0.8, width * 1.15, width * 0.72]

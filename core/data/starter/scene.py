@@ -42,6 +42,8 @@ class Part:
     fill: Fill
     curves: tuple[Curve, ...]
     marks: tuple[Mark, ...]
+    edges: tuple[Curve, ...]
+    """What to outline instead of the curves, if not empty: open curves let parts melt together."""
 
 
 @dataclass
@@ -61,9 +63,11 @@ class Scene:
         """Where light comes from in x (-1 or 1), so that it falls from the upper left at last."""
         return 1.0 if self.mirrored else -1.0
 
-    def part(self, fill: Fill, *curves: Curve, marks: Sequence[Mark] = ()) -> None:
+    def part(
+        self, fill: Fill, *curves: Curve, marks: Sequence[Mark] = (), edges: Sequence[Curve] = ()
+    ) -> None:
         """Add a piece of the animal in front of those before."""
-        self.items.append(Part(fill, curves, tuple(marks)))
+        self.items.append(Part(fill, curves, tuple(marks), tuple(edges)))
 
     def mark(self, curve: Curve, fill: str, width: float = 0.0, opacity: float = 1.0) -> None:
         """Add a detail, such as an eye, that takes no outline."""
@@ -117,6 +121,8 @@ class _Writer:
     def _edge(self, part: Part, index: int, uses: str) -> None:
         """An outline; or, without one, a soft seam where the part lies over earlier ones."""
         scene = self.scene
+        if part.edges:
+            uses = "".join(f'<path d="{self._d(c)}" fill="none"/>' for c in part.edges)
         if scene.outline:
             width = _number(2 * scene.outline)
             self.body.append(f'<g stroke="{scene.dark}" stroke-width="{width}">{uses}</g>')

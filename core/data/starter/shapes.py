@@ -68,18 +68,22 @@ def polygon(points: Sequence[Point], radius: float) -> Curve:
 
 
 def limb(spine: Sequence[Point], widths: Sequence[float]) -> Curve:
-    """A tube along `spine` with round ends; `widths` are its diameters at each spine point."""
-    sampled = sample(smooth(spine, closed=False), 4)
-    where = np.linspace(0, len(spine) - 1, len(sampled))
-    radius = np.interp(where, np.arange(len(spine)), np.array(widths, dtype=np.float64) / 2)
-    along = np.gradient(sampled, axis=0)
-    along /= np.maximum(np.hypot(along[:, 0], along[:, 1])[:, None], 1e-6)
-    side = np.stack([-along[:, 1], along[:, 0]], axis=1) * radius[:, None]
-    left, right = sampled + side, sampled - side
-    tip = [sampled[-1] + _spoke(along[-1], side[-1], radius[-1], a) for a in (45, 90, 135)]
-    root = [sampled[0] + _spoke(-along[0], -side[0], radius[0], a) for a in (45, 90, 135)]
-    ring = [*left, *tip, *right[::-1], *root]
-    return smooth([(float(x), float(y)) for x, y in ring])
+    """A tube with round ends along the Bézier curve that has `spine` as its control points.
+
+    `widths` are its diameters at equal steps along the spine.
+    """
+    left, tip, right, root = _tube(spine, widths)
+    return _through([*left, *tip, *right[::-1], *root])
+
+
+def sleeve(spine: Sequence[Point], widths: Sequence[float], start: float) -> Curve:
+    """The open outline of a limb's far end, from the fraction `start` of its length on.
+
+    Stroking only this lets the near end melt into the body.
+    """
+    left, tip, right, _ = _tube(spine, widths)
+    first = round(start * (len(left) - 1))
+    return _through([*left[first:], *tip, *right[first:][::-1]], closed=False)
 
 
 def symmetric(cx: float, half: Sequence[Point], *, corners: Sequence[int] = ()) -> Curve:
@@ -95,6 +99,13 @@ def symmetric(cx: float, half: Sequence[Point], *, corners: Sequence[int] = ()) 
 def line(*points: Point) -> Curve:
     """An open smooth line, to be stroked."""
     return smooth(points, closed=False)
+
+
+def arc(cx: float, y: float, width: float, depth: float) -> Curve:
+    """An open bow from (cx - width/2, y) to (cx + width/2, y) that sags by `depth`."""
+    half, handle = width / 2, depth * 4 / 3
+    ends = [(cx - half, y), (cx - half * 0.6, y + handle), (cx + half * 0.6, y + handle)]
+    return np.array([*ends, (cx + half, y)], dtype=np.float64)
 
 
 def move(curve: Curve, dx: float, dy: float) -> Curve:
@@ -151,6 +162,49 @@ def _towards(corner: Curve, other: Curve, radius: float) -> Curve:
 
 def _straight(a: Curve, b: Curve) -> list[Curve]:
     return [a + (b - a) / 3, a + (b - a) * 2 / 3, b]
+
+
+def _tube(spine: Sequence[Point], widths: Sequence[float]) -> tuple[Curve, Curve, Curve, Curve]:
+    """Points around a limb: its left side, far end, right side and near end."""
+    points = np.array(spine, dtype=np.float64)
+    count = 5 if len(points) == 2 else 9
+    t = np.linspace(0, 1, count)[:, None]
+    centre, along = _bezier(points, t), _bezier(np.diff(points, axis=0), t)
+    along = along / np.maximum(np.hypot(along[:, 0], along[:, 1])[:, None], 1e-6)
+    radius = _lagrange(widths, t[:, 0]) / 2
+    side = np.stack([-along[:, 1], along[:, 0]], axis=1) * radius[:, None]
+    angles = (45, 90, 135)
+    tip = np.array([centre[-1] + _spoke(along[-1], side[-1], radius[-1], a) for a in angles])
+    root = np.array([centre[0] + _spoke(-along[0], -side[0], radius[0], a) for a in angles])
+    return centre + side, tip, centre - side, root
+
+
+def _bezier(points: Curve, t: Curve) -> Curve:
+    """A Bézier curve of any degree at the parameters t (Bernstein form)."""
+    degree = len(points) - 1
+    terms = [
+        math.comb(degree, k) * (1 - t) ** (degree - k) * t**k * point
+        for k, point in enumerate(points)
+    ]
+    total: Curve = np.sum(terms, axis=0)
+    return total
+
+
+def _lagrange(values: Sequence[float], t: Curve) -> Curve:
+    """The polynomial through values at equal steps of 0..1; unlike line pieces it has no kinks."""
+    knots = [k / (len(values) - 1) for k in range(len(values))]
+    total = np.zeros_like(t)
+    for own, value in zip(knots, values, strict=True):
+        term = np.full_like(t, value)
+        for other in knots:
+            if other != own:
+                term = term * (t - other) / (own - other)
+        total = total + term
+    return np.maximum(total, 4.0)
+
+
+def _through(points: Sequence[Curve], closed: bool = True) -> Curve:
+    return smooth([(float(x), float(y)) for x, y in points], closed=closed)
 
 
 def _spoke(along: Curve, side: Curve, radius: float, degrees: float) -> Curve:
