@@ -1,0 +1,217 @@
+"""Groups of pictures that show the same thing: byte for byte, pixel for pixel, or nearly.
+
+Near copies — re-encoded, resized, brightened, slightly cropped, mirrored — are found in two steps.
+The low frequencies of a thumbnail's cosine transform (what pHash thresholds to 64 bits; kept as
+numbers here, for bits collapse on plain pictures) name candidates by their cosine, block by block.
+The thumbnails themselves, compared pixel by pixel, then decide.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from core.data.transform import resize
+from core.images import Picture
+
+Level = Literal["exact", "near"]
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
+
+THUMB_PX = 16
+_CANDIDATE_COSINE = 0.95
+_GREY_CORRELATION = 0.97
+_COLOUR_CORRELATION = 0.9
+_LEAST_CONTRAST = 2.0
+"""Standard deviation in grey levels below which a picture is too plain to be told from others."""
+_COLOURLESS = 4.0
+_MIRROR_SIGN = np.where(np.arange(8) % 2, -1.0, 1.0).astype(np.float32)
+_BLOCK = 2048
+_MOST_PAIRS = 4_000_000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """Pairs of alike pictures."""
+
+    left: Integers
+    right: Integers
+    likeness: NDArray[np.float64]
+    """Correlation of the thumbnails, 1 for exact copies."""
+
+
+def thumbnail(image_hwc: Picture) -> Picture:
+    """The whole picture squeezed to 16×16×4, premultiplied."""
+    small = resize(image_hwc, (THUMB_PX, THUMB_PX), colour_space="srgb")
+    if small.shape[-1] == 4:
+        return small
+    opaque = np.full((THUMB_PX, THUMB_PX, 1), 255, np.uint8)
+    return np.concatenate([small, opaque], axis=-1)
+
+
+def find_groups(
+    digests: Sequence[Sequence[str]],
+    thumbs_nhwc: NDArray[np.uint8],
+    *,
+    level: Level = "near",
+    largest: int | None = None,
+) -> Integers:
+    """For each picture, the index of the first picture of its group.
+
+    `digests` are columns (of the bytes, of the pixels): equal entries of one column are copies.
+    No group of near copies grows beyond `largest` (default: 2 % of the pictures, at least 16):
+    a chain of small differences is cut where it is weakest.
+    """
+    count = len(thumbs_nhwc)
+    exact = _exact_pairs(digests)
+    if level == "exact" or count < 2:
+        return _components(count, exact)
+    near = near_pairs(thumbs_nhwc)
+    pairs = Pairs(
+        left=np.concatenate([exact.left, near.left]),
+        right=np.concatenate([exact.right, near.right]),
+        likeness=np.concatenate([exact.likeness, near.likeness]),
+    )
+    return _bounded_components(count, pairs, largest or max(16, count // 50))
+
+
+def near_pairs(thumbs_nhwc: NDArray[np.uint8]) -> Pairs:
+    """All pairs of near copies, with memory for one block of the comparison at a time."""
+    features = _low_frequencies(thumbs_nhwc)
+    starts = range(0, len(features), _BLOCK)
+    blocks = [(a, b) for a in starts for b in starts if a <= b]
+    found: list[tuple[Integers, Integers, NDArray[np.float64]]] = []
+    threshold, held = _GREY_CORRELATION, 0
+    mirrored_features = (features.reshape(-1, 8, 8) * _MIRROR_SIGN).reshape(-1, 64)
+    for a, b in tqdm(blocks, desc="comparing", unit="block", disable=len(blocks) < 10):
+        for mirrored in (False, True):
+            other = mirrored_features if mirrored else features
+            cosine = features[a : a + _BLOCK] @ other[b : b + _BLOCK].T
+            left, right = np.nonzero(cosine >= _CANDIDATE_COSINE)
+            left, right = left + a, right + b
+            left, right = left[left < right], right[left < right]
+            for part in _verified(thumbs_nhwc, left, right, mirrored=mirrored, least=threshold):
+                found.append(part)
+                held += len(part[0])
+        if held > _MOST_PAIRS:  # a set of very like pictures: keep only the closest pairs
+            threshold = min(0.999, threshold + 0.005)
+            found = [(x[s >= threshold], y[s >= threshold], s[s >= threshold]) for x, y, s in found]
+            held = sum(len(x) for x, _, _ in found)
+    empty = np.empty(0, np.int64)
+    lefts, rights, scores = zip(*found, strict=True) if found else ([empty], [empty], [empty])
+    return Pairs(
+        left=np.concatenate(lefts),
+        right=np.concatenate(rights),
+        likeness=np.concatenate(scores).astype(np.float64),
+    )
+
+
+def _low_frequencies(thumbs_nhwc: NDArray[np.uint8]) -> Floats:
+    """N×64 unit vectors: the 8×8 lowest frequencies without the mean; ~0 for plain pictures."""
+    wave = np.outer(np.arange(8), 2 * np.arange(THUMB_PX) + 1) * (np.pi / (2 * THUMB_PX))
+    basis = (np.cos(wave) / THUMB_PX).astype(np.float32)
+    features = np.empty((len(thumbs_nhwc), 64), np.float32)
+    for start in range(0, len(features), _BLOCK):
+        grey = _grey(thumbs_nhwc[start : start + _BLOCK])
+        coefficients = basis @ grey @ basis.T
+        features[start : start + _BLOCK] = coefficients.reshape(-1, 64)
+    features[:, 0] = 0
+    length = np.linalg.norm(features, axis=1, keepdims=True)
+    units: Floats = features / np.maximum(length, _LEAST_CONTRAST)
+    return units
+
+
+def _grey(thumbs_nhwc: NDArray[np.uint8]) -> Floats:
+    """Luma on black, lifted where opaque, so that a black animal still has its outline."""
+    weights = np.array([0.299, 0.587, 0.114, 0.25], np.float32)
+    grey: Floats = thumbs_nhwc.astype(np.float32) @ weights
+    return grey
+
+
+def _verified(
+    thumbs_nhwc: NDArray[np.uint8],
+    left: Integers,
+    right: Integers,
+    *,
+    mirrored: bool,
+    least: float,
+) -> Iterator[tuple[Integers, Integers, NDArray[np.float64]]]:
+    """Those candidates whose thumbnails agree, with their correlation."""
+    for start in range(0, len(left), 8192):
+        x, y = left[start : start + 8192], right[start : start + 8192]
+        first, second = thumbs_nhwc[x], thumbs_nhwc[y]
+        if mirrored:
+            second = second[:, :, ::-1]
+        likeness = _correlation(_grey(first), _grey(second))
+        same_colour = _correlation(first, second) >= _COLOUR_CORRELATION
+        # A grey copy of a colour photograph is a copy; a cat of another colour is another cat.
+        greyscale = (_chroma(first) < _COLOURLESS) | (_chroma(second) < _COLOURLESS)
+        good = (likeness >= least) & (same_colour | greyscale)
+        yield x[good], y[good], likeness[good]
+
+
+def _correlation(first: NDArray[np.generic], second: NDArray[np.generic]) -> NDArray[np.float64]:
+    x = first.reshape(len(first), -1).astype(np.float64)
+    y = second.reshape(len(second), -1).astype(np.float64)
+    x -= x.mean(axis=1, keepdims=True)
+    y -= y.mean(axis=1, keepdims=True)
+    norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+    product: NDArray[np.float64] = np.einsum("nk,nk->n", x, y) / np.maximum(norms, 1e-9)
+    return product
+
+
+def _chroma(thumbs_nhwc: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Mean distance of the channels from each other, in grey levels."""
+    colour = thumbs_nhwc[..., :3]
+    spread = colour.max(axis=-1) - colour.min(axis=-1)
+    mean: NDArray[np.float64] = spread.mean(axis=(1, 2), dtype=np.float64)
+    return mean
+
+
+def _exact_pairs(digests: Sequence[Sequence[str]]) -> Pairs:
+    left, right = [], []
+    for column in digests:
+        first: dict[str, int] = {}
+        for index, digest in enumerate(column):
+            if first.setdefault(digest, index) != index:
+                left.append(first[digest])
+                right.append(index)
+    return Pairs(
+        left=np.array(left, np.int64), right=np.array(right, np.int64), likeness=np.ones(len(left))
+    )
+
+
+def _components(count: int, pairs: Pairs) -> Integers:
+    """Union-find; each set is named by its smallest member."""
+    parent = list(range(count))
+
+    def root(node: int) -> int:
+        while parent[node] != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    for x, y in zip(pairs.left.tolist(), pairs.right.tolist(), strict=True):
+        a, b = root(x), root(y)
+        parent[max(a, b)] = min(a, b)
+    return np.array([root(node) for node in range(count)], np.int64)
+
+
+def _bounded_components(count: int, pairs: Pairs, largest: int) -> Integers:
+    """Components, with those that chained beyond `largest` cut at ever closer likeness."""
+    threshold = _GREY_CORRELATION
+    groups = _components(count, pairs)
+    while threshold < 0.9999:
+        sizes = np.bincount(groups, minlength=count)
+        oversized = sizes[groups] > largest
+        if not oversized.any():
+            break
+        # Geometric steps towards 1: differences halve rather than likenesses grow.
+        threshold = 1 - (1 - threshold) * 0.8
+        keep = ~oversized[pairs.left] | (pairs.likeness >= threshold)
+        pairs = Pairs(left=pairs.left[keep], right=pairs.right[keep], likeness=pairs.likeness[keep])
+        groups = _components(count, pairs)
+    return groups

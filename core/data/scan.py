@@ -1,0 +1,185 @@
+"""Read, check and transform every picture of a source once, in several processes.
+
+Each worker writes its pictures at their own rows of shared memory maps, so that the result does
+not depend on which worker did what, and no pixel travels between processes.
+"""
+
+import dataclasses
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from core.data.decode import UnreadableError, decode
+from core.data.duplicates import THUMB_PX, thumbnail
+from core.data.sources import Entry, Source, check_digest
+from core.data.transform import SquareTransform, use_one_thread
+from core.errors import UserError
+from core.files import digest_bytes
+from core.images import Picture
+
+_CHUNK = 64
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScanSettings:
+    """What a scan does to each picture."""
+
+    transform: SquareTransform
+    min_side_px: int
+    max_aspect: float
+    max_megapixels: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Scanned:
+    """What a scan learned about one picture."""
+
+    sha256: str = ""
+    """Of the source's bytes."""
+    pixels_sha256: str = ""
+    """Of the decoded pixels."""
+    transparent: bool = False
+    reason: str | None = None
+    """Why it cannot be used, or None."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scan:
+    """A scanned source; the arrays have one row per entry, zeros for rejected ones."""
+
+    results: list[Scanned]
+    images_nhwc: NDArray[np.uint8]
+    thumbs_nhwc: NDArray[np.uint8]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Worker:
+    """What a worker process needs; sent once."""
+
+    source: Source
+    settings: ScanSettings
+    folder: Path
+
+    def scan_chunk(self, first: int, entries: Sequence[Entry]) -> list[Scanned]:
+        images, thumbs = (np.load(self.folder / name, mmap_mode="r+") for name in _FILES)
+        results = []
+        for row, entry in enumerate(entries, start=first):
+            try:
+                image_hwc, sha256 = self._read(entry)
+                images[row] = self.settings.transform(image_hwc)
+                thumbs[row] = thumbnail(image_hwc)
+                pixels = digest_bytes(repr(image_hwc.shape).encode() + image_hwc.tobytes())
+                results.append(
+                    Scanned(
+                        sha256=sha256,
+                        pixels_sha256=pixels,
+                        transparent=image_hwc.shape[-1] == 4,
+                    )
+                )
+            except UnreadableError as error:
+                results.append(Scanned(reason=str(error)))
+            except MemoryError:
+                results.append(Scanned(reason="too large for this machine's memory"))
+        return results
+
+    def _read(self, entry: Entry) -> tuple[Picture, str]:
+        found = self.source.read(entry)
+        if isinstance(found, bytes):
+            sha256 = check_digest(entry, found)
+            # Twice the size and more leaves all that the final averaging can show.
+            enough_px = 2 * self.settings.transform.size_px
+            found = decode(found, enough_px=enough_px, max_megapixels=self.settings.max_megapixels)
+        else:
+            sha256 = digest_bytes(found.tobytes())
+        short, long = sorted(found.shape[:2])
+        if short < self.settings.min_side_px:
+            raise UnreadableError(
+                f"its shorter side is {short} px, below the least of {self.settings.min_side_px}"
+            )
+        if long > self.settings.max_aspect * short:
+            raise UnreadableError(
+                f"it is {long / short:.3g} times as long as wide, above the "
+                f"most of {self.settings.max_aspect:g}"
+            )
+        return found, sha256
+
+
+_FILES = ("scan-images.npy", "scan-thumbs.npy")
+_worker: _Worker | None = None
+"""In a worker process: its task."""
+
+
+def scan(
+    source: Source, entries: Sequence[Entry], settings: ScanSettings, *, folder: Path, workers: int
+) -> Scan:
+    """Scan all entries with a progress bar; scratch files in `folder` hold the pixels."""
+    size, channels = settings.transform.size_px, settings.transform.channels
+    shapes = ((len(entries), size, size, channels), (len(entries), THUMB_PX, THUMB_PX, 4))
+    for name, shape in zip(_FILES, shapes, strict=True):
+        scratch = np.lib.format.open_memmap(folder / name, mode="w+", dtype=np.uint8, shape=shape)
+        del scratch
+    worker = _Worker(source, settings, folder)
+    results: list[Scanned] = []
+    with tqdm(total=len(entries), desc="preparing", unit="picture", smoothing=0.1) as bar:
+        for chunk in _scan_chunks(worker, entries, workers):
+            results += chunk
+            bar.update(len(chunk))
+    images, thumbs = (np.load(folder / name, mmap_mode="r") for name in _FILES)
+    return Scan(results=results, images_nhwc=images, thumbs_nhwc=thumbs)
+
+
+def remove_scratch(folder: Path) -> None:
+    """Delete the scan's scratch files."""
+    for name in _FILES:
+        (folder / name).unlink()
+
+
+def core_count() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _scan_chunks(
+    worker: _Worker, entries: Sequence[Entry], workers: int
+) -> Iterator[list[Scanned]]:
+    starts = range(0, len(entries), _CHUNK)
+    chunks = [entries[start : start + _CHUNK] for start in starts]
+    if workers <= 1 or len(chunks) <= 1:
+        use_one_thread()
+        yield from map(worker.scan_chunk, starts, chunks)
+        return
+    # Forked children would inherit the locks of our threads (OpenCV's, Arrow's) in any state.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(
+        min(workers, len(chunks)), mp_context=context, initializer=_begin, initargs=(worker,)
+    )
+    try:
+        yield from pool.map(_scan_chunk, starts, chunks)
+    except BrokenProcessPool:
+        raise UserError(
+            "a worker process died, most likely of too little memory: "
+            "try --workers 1, or a smaller --max-megapixels"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin(worker: _Worker) -> None:
+    global _worker
+    _worker = worker
+    use_one_thread()
+
+
+def _scan_chunk(first: int, entries: Sequence[Entry]) -> list[Scanned]:
+    if _worker is None:
+        raise RuntimeError("the worker was not begun")
+    return _worker.scan_chunk(first, entries)

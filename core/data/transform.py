@@ -1,0 +1,250 @@
+"""A picture to a square of a given size, in premultiplied linear light: the only importer of cv2.
+
+Averaging pixels is right only for amounts of light (not for gamma-coded values, which darkens fine
+detail) and only when weighted by alpha (else the invisible colour of clear pixels bleeds in). See
+Smith, "Alpha and the History of Digital Compositing" (1995), and Porter and Duff (1984).
+"""
+
+import dataclasses
+import functools
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from core.images import Picture
+
+Policy = Literal["pad", "crop", "cover"]
+Resample = Literal["area", "lanczos"]
+ColourSpace = Literal["linear", "srgb"]
+Floats = NDArray[np.float32]
+
+_SUBJECT_MARGIN = 0.04
+_STEPS = 65535
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SquareTransform:
+    """How any picture becomes a `size_px`×`size_px` square."""
+
+    size_px: int
+    policy: Policy = "crop"
+    resample: Resample = "area"
+    colour_space: ColourSpace = "linear"
+    channels: Literal[3, 4] = 4
+    background_rgb: tuple[int, int, int] = (255, 255, 255)
+    """What shows through where `channels` is 3."""
+
+    def __call__(self, image_hwc: Picture) -> Picture:
+        """Straight RGB or RGBA of any size to premultiplied `size_px`×`size_px`×`channels`."""
+        size = self.size_px
+        if self.policy == "cover" and image_hwc.shape[-1] == 4:
+            piece = _subject_square(image_hwc)
+        elif self.policy == "pad":
+            piece = image_hwc
+        else:
+            piece = _square_of_short_side(image_hwc, seek_detail=self.policy == "cover")
+        height, width = piece.shape[:2]
+        scale = size / max(height, width)
+        target = (max(1, round(width * scale)), max(1, round(height * scale)))
+        small = resize(piece, target, resample=self.resample, colour_space=self.colour_space)
+        if self.channels == 3:
+            small = self._over_background(small)
+        return self._padded(small)
+
+    def _over_background(self, image_hwc: Picture) -> Picture:
+        if image_hwc.shape[-1] == 3:
+            return image_hwc
+        ground = np.broadcast_to(np.array(self.background_rgb, np.uint8), (1, 1, 3))
+        clear = 1 - image_hwc[..., 3:].astype(np.float32) / 255
+        if self.colour_space == "srgb":
+            return np.rint(image_hwc[..., :3] + clear * ground).astype(np.uint8)
+        light = _decode(image_hwc, premultiplied=True)[..., :3] + clear * _decode(ground)
+        return _encode(light.astype(np.float32))
+
+    def _padded(self, image_hwc: Picture) -> Picture:
+        height, width = image_hwc.shape[:2]
+        if image_hwc.shape[-1] < self.channels:
+            opaque = np.full((height, width, 1), 255, np.uint8)
+            image_hwc = np.concatenate([image_hwc, opaque], axis=-1)
+        if height == width:
+            return np.ascontiguousarray(image_hwc)
+        ground = (0, 0, 0, 0) if self.channels == 4 else self.background_rgb
+        square = np.empty((self.size_px, self.size_px, self.channels), np.uint8)
+        square[...] = ground
+        top, left = (self.size_px - height) // 2, (self.size_px - width) // 2
+        square[top : top + height, left : left + width] = image_hwc
+        return square
+
+
+def resize(
+    image_hwc: Picture,
+    size_wh: tuple[int, int],
+    *,
+    resample: Resample = "area",
+    colour_space: ColourSpace = "linear",
+    premultiplied: bool = False,
+) -> Picture:
+    """Resize RGB or RGBA; RGBA comes back **premultiplied** (see `core.images.unpremultiply`).
+
+    `size_wh` is (width, height). Shrinking averages the covered area (or takes Lanczos-3 stretched
+    to the scale); enlarging is bicubic (or Lanczos-3), clamped. Input alpha is straight unless
+    `premultiplied`.
+    """
+    if (image_hwc.shape[1], image_hwc.shape[0]) == size_wh:
+        if image_hwc.shape[-1] == 3 or premultiplied:
+            return image_hwc
+        return _encode(_decode(image_hwc, srgb=True), srgb=True)
+    srgb = colour_space == "srgb"
+    piece = _shrunk_in_strips(image_hwc, size_wh, srgb=srgb, premultiplied=premultiplied)
+    light = _decode(image_hwc, srgb=srgb, premultiplied=premultiplied) if piece is None else piece
+    return _encode(_scale(light, size_wh, resample), srgb=srgb)
+
+
+def use_one_thread() -> None:
+    """Keep OpenCV to the calling thread: worker processes already fill the cores."""
+    _cv2().setNumThreads(0)
+
+
+@functools.cache
+def _cv2() -> Any:
+    import cv2
+
+    return cv2
+
+
+def _square_of_short_side(image_hwc: Picture, *, seek_detail: bool) -> Picture:
+    """The centred square as large as fits or, seeking detail, the one with most edges in it."""
+    height, width = image_hwc.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    if seek_detail and height != width:
+        grey = image_hwc[..., :3].astype(np.float32).mean(axis=-1)
+        edges = np.zeros_like(grey)
+        edges[:, 1:] += np.abs(np.diff(grey, axis=1))
+        edges[1:] += np.abs(np.diff(grey, axis=0))
+        profile = edges.sum(axis=0 if width > height else 1, dtype=np.float64)
+        sums = np.concatenate([[0.0], np.cumsum(profile)])
+        held = sums[side:] - sums[:-side]
+        # Of equally good places the most central one, so that a plain picture is centre-cropped.
+        best = np.flatnonzero(held >= held.max() * (1 - 1e-9))
+        start = int(best[np.argmin(np.abs(best - (len(held) - 1) / 2))])
+        top, left = (0, start) if width > height else (start, 0)
+    return image_hwc[top : top + side, left : left + side]
+
+
+def _subject_square(image_hwc: Picture) -> Picture:
+    """The square around all that is not clear, with a margin; clear where it leaves the picture."""
+    seen = image_hwc[..., 3] > 8
+    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+    if not len(rows):
+        return _square_of_short_side(image_hwc, seek_detail=False)
+    height, width = int(rows[-1] - rows[0] + 1), int(columns[-1] - columns[0] + 1)
+    side = max(1, round(max(height, width) * (1 + 2 * _SUBJECT_MARGIN)))
+    top = int(rows[0]) - (side - height) // 2
+    left = int(columns[0]) - (side - width) // 2
+    square = np.zeros((side, side, 4), np.uint8)
+    y0, x0 = max(0, top), max(0, left)
+    y1, x1 = min(image_hwc.shape[0], top + side), min(image_hwc.shape[1], left + side)
+    square[y0 - top : y1 - top, x0 - left : x1 - left] = image_hwc[y0:y1, x0:x1]
+    return square
+
+
+def _shrunk_in_strips(
+    image_hwc: Picture, size_wh: tuple[int, int], *, srgb: bool, premultiplied: bool
+) -> Floats | None:
+    """A large picture averaged over k×k blocks strip by strip, so that floats stay few.
+
+    None when it is small or would keep less than four times the size asked for.
+    """
+    height, width = image_hwc.shape[:2]
+    factor = min(width // (4 * size_wh[0]), height // (4 * size_wh[1]))
+    if factor < 2 or height * width < 2**22:
+        return None
+    cv2 = _cv2()
+    # Whole blocks only: less than a quarter of a target pixel falls away at the far edges.
+    out_h, out_w = height // factor, width // factor
+    small = np.empty((out_h, out_w, image_hwc.shape[-1]), np.float32)
+    for start in range(0, out_h, 64):
+        stop = min(start + 64, out_h)
+        strip = image_hwc[start * factor : stop * factor, : out_w * factor]
+        light = _decode(strip, srgb=srgb, premultiplied=premultiplied)
+        cv2.resize(light, (out_w, stop - start), small[start:stop], interpolation=cv2.INTER_AREA)
+    return small
+
+
+def _scale(light: Floats, size_wh: tuple[int, int], resample: Resample) -> Floats:
+    width, height = size_wh
+    if resample == "lanczos":
+        # Pillow stretches the kernel when it shrinks; OpenCV's Lanczos does not, and aliases.
+        planes = [Image.fromarray(plane) for plane in np.moveaxis(light, -1, 0)]
+        scaled_planes = [plane.resize(size_wh, Image.Resampling.LANCZOS) for plane in planes]
+        return np.stack([np.asarray(plane, np.float32) for plane in scaled_planes], axis=-1)
+    cv2 = _cv2()
+    shrinks = width <= light.shape[1] and height <= light.shape[0]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    scaled: Floats = cv2.resize(light, size_wh, interpolation=method)
+    return scaled
+
+
+def _decode(image_hwc: Picture, *, srgb: bool = False, premultiplied: bool = False) -> Floats:
+    """uint8 to floats in 0…1, premultiplied: amounts of light, or coded values when `srgb`."""
+    table = _to_unit() if srgb else _to_light()
+    if image_hwc.shape[-1] == 3:
+        opaque: Floats = table[image_hwc]
+        return opaque
+    alpha = image_hwc[..., 3:].astype(np.float32) / 255
+    if premultiplied:
+        straight = image_hwc[..., :3] / np.maximum(alpha, 1 / 255)
+        colour = table[np.rint(np.minimum(straight, 255)).astype(np.uint8)]
+    else:
+        colour = table[image_hwc[..., :3]]
+    light: Floats = np.concatenate([colour * alpha, alpha], axis=-1)
+    return light
+
+
+def _encode(light: Floats, *, srgb: bool = False) -> Picture:
+    """Premultiplied floats to uint8, where RGBA is premultiplied in coded values."""
+    if light.shape[-1] == 3:
+        return _coded(light, srgb=srgb)
+    alpha = np.clip(light[..., 3:], 0, 1)
+    straight = (light[..., :3] / np.maximum(alpha, 1e-6)).astype(np.float32, copy=False)
+    coded = _coded(straight, srgb=srgb).astype(np.uint32)
+    alpha8 = np.rint(alpha * 255).astype(np.uint32)
+    colour = (coded * alpha8 + 127) // 255
+    return np.concatenate([colour, alpha8], axis=-1).astype(np.uint8)
+
+
+def _coded(light: Floats, *, srgb: bool) -> Picture:
+    table = _from_unit() if srgb else _from_light()
+    index = np.clip(light * np.float32(_STEPS) + np.float32(0.5), 0, _STEPS).astype(np.uint16)
+    coded: Picture = table[index]
+    return coded
+
+
+@functools.cache
+def _to_unit() -> Floats:
+    return (np.arange(256) / 255).astype(np.float32)
+
+
+@functools.cache
+def _to_light() -> Floats:
+    """IEC 61966-2-1."""
+    coded = np.arange(256) / 255
+    light = np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4)
+    table: Floats = light.astype(np.float32)
+    return table
+
+
+@functools.cache
+def _from_unit() -> Picture:
+    return np.rint(np.arange(_STEPS + 1) / _STEPS * 255).astype(np.uint8)
+
+
+@functools.cache
+def _from_light() -> Picture:
+    light = np.arange(_STEPS + 1) / _STEPS
+    coded = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
+    table: Picture = np.rint(coded * 255).astype(np.uint8)
+    return table
