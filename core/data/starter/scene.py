@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from core.data.starter.palettes import mix
 from core.data.starter.shapes import Curve, bounds
 
@@ -163,8 +165,9 @@ class _Writer:
         placed = (curve - self.centre) * self.factor
         if self.scene.mirrored:
             placed = placed * (-1.0, 1.0)
-        numbers = [_number(value) for value in (placed + VIEW / 2).ravel().tolist()]
-        return f"M{numbers[0]} {numbers[1]}C{' '.join(numbers[2:])}"
+        # Rounding first, then adding zero, turns -0.0 into 0.0; one format call for all is quick.
+        numbers = np.round(placed + VIEW / 2, 1).ravel() + 0.0
+        return ("M%.1f %.1fC" + "%.1f " * (len(numbers) - 2)) % tuple(numbers.tolist())
 
 
 def _silhouette(item: Part | Mark) -> tuple[Curve, ...]:
@@ -172,6 +175,4 @@ def _silhouette(item: Part | Mark) -> tuple[Curve, ...]:
 
 
 def _number(value: float, digits: int = 1) -> str:
-    """Few digits: the same text wherever the last bits of a sine differ."""
-    text = f"{value:.{digits}f}"
-    return "0.0" if text == "-0.0" else text
+    return f"{value:.{digits}f}"
