@@ -1,6 +1,7 @@
 """Files that are never half-written, and the digests that name them."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -78,6 +79,23 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold a folder (made if missing) against other processes; UserError when one has it.
+
+    The lock ends with the process that holds it, however that ends.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(
+                f"another process is working in {folder}: wait for it, or name another --out"
+            ) from None
+        yield
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -1,0 +1,101 @@
+"""The end of a run: a diffusers pipeline folder with a model card."""
+
+import json
+from pathlib import Path
+
+from diffusers import UNet2DModel
+
+from core.config import config_to_dict
+from core.data.pinned import PinnedDataset
+from core.diffusion.pipeline import ClassConditionalPipeline
+from core.files import atomic_folder, write_bytes
+from core.rundir import RunFolder
+from core.training.config import TrainConfig
+from core.training.record import read_metrics
+
+_CARD = """---
+library_name: diffusers
+license: other
+license_name: {licence}
+tags: [class-conditional, pixel-space, menagerie]
+---
+# {name}
+
+A class-conditional diffusion model of {size_px} px {kind} pictures, trained by Menagerie.
+
+Classes: {labels}.
+
+```python
+from core.diffusion.pipeline import ClassConditionalPipeline
+
+pipeline = ClassConditionalPipeline.from_pretrained("{name}/model")
+pipeline(["{first}"], seeds=[0]).images[0].save("{first}.png")
+```
+
+| figure | value |
+| --- | --- |
+| pictures trained on | {pictures:,} of {count:,} |
+| steps × batch | {steps:,} × {batch} |
+| parameters | {parameters:,} |
+| training loss, last | {loss} |
+| held-out loss, first → last | {held_out} |
+| data digest (SHA-256) | `{digest}` |
+| licence of the data | {licence} |
+
+The pictures are generated: they may resemble, and should not be passed off as, the training data.
+
+## Config
+
+```json
+{config}
+```
+"""
+
+
+def save_model(
+    run: RunFolder, unet: UNet2DModel, config: TrainConfig, dataset: PinnedDataset
+) -> None:
+    """Write `model/`: the averaged weights as a pipeline in safetensors, and README.md."""
+    pipeline = ClassConditionalPipeline(
+        unet.to("cpu"),
+        list(dataset.label_names),
+        config.patch,
+        config.sigma_data,
+        {"dataset": dataset.digest, "licence": dataset.licence},
+    )
+    with atomic_folder(run.model) as temporary:
+        pipeline.save_pretrained(temporary, safe_serialization=True)
+        card = _card(run.root, unet, config, dataset, read_metrics(run.metrics))
+        write_bytes(temporary / "README.md", card.encode())
+
+
+def _card(
+    root: Path,
+    unet: UNet2DModel,
+    config: TrainConfig,
+    dataset: PinnedDataset,
+    rows: list[dict[str, float]],
+) -> str:
+    losses = [row["loss"] for row in rows if "loss" in row]
+    held_out = [row["held_out_loss"] for row in rows if "held_out_loss" in row]
+    return _CARD.format(
+        name=root.name,
+        licence=dataset.licence,
+        size_px=dataset.size_px,
+        kind="RGBA" if dataset.channels == 4 else "RGB",
+        labels=", ".join(dataset.label_names),
+        first=dataset.label_names[0],
+        pictures=len(dataset.split["train"]),
+        count=len(dataset.labels),
+        steps=config.steps,
+        batch=config.batch_size,
+        parameters=unet.num_parameters(),
+        loss=_figure(losses[-1:]),
+        held_out=" → ".join(_figure([value]) for value in (held_out[:1] + held_out[-1:])) or "—",
+        digest=dataset.digest,
+        config=json.dumps(config_to_dict(config), indent=2),
+    )
+
+
+def _figure(values: list[float]) -> str:
+    return f"{values[0]:.4f}" if values else "—"

@@ -1,0 +1,76 @@
+"""Checkpoints: everything that a run needs to go on as if it had never stopped.
+
+    model.safetensors     the weights being trained
+    ema.safetensors       their average, from which samples are made
+    optimizer.pt          AdamW's moments (tensors only, loaded with weights_only)
+    state.json            steps done
+
+Order, noise and dropout are functions of (seed, step): no random state has to be kept.
+"""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import torch
+from diffusers import UNet2DModel
+from safetensors.torch import load_file, save_file
+
+from core.errors import UserError
+from core.files import atomic_folder, read_json, write_json
+from core.rundir import RunFolder
+
+
+@dataclasses.dataclass(kw_only=True)
+class TrainingState:
+    """What changes while training."""
+
+    unet: UNet2DModel
+    ema: UNet2DModel
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    """Steps done."""
+
+
+def save_checkpoint(state: TrainingState, run: RunFolder, *, keep: int) -> Path:
+    """Write the state as a whole folder, then drop all but the newest `keep`."""
+    folder = run.checkpoint(state.step)
+    if folder.exists():
+        return folder
+    with atomic_folder(folder) as temporary:
+        save_file(_contiguous(state.unet), temporary / "model.safetensors")
+        save_file(_contiguous(state.ema), temporary / "ema.safetensors")
+        torch.save(state.optimizer.state_dict(), temporary / "optimizer.pt")
+        write_json(temporary / "state.json", {"step": state.step})
+    for step in run.steps_saved()[:-keep]:
+        shutil.rmtree(run.checkpoint(step))
+    return folder
+
+
+def restore_newest(state: TrainingState, run: RunFolder) -> bool:
+    """Load the newest checkpoint into the state; False when there is none.
+
+    Leftovers of a checkpoint that a crash cut off are removed.
+    """
+    for leftover in run.checkpoints.glob(".step_*.tmp"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    saved = run.steps_saved()
+    if not saved:
+        return False
+    folder = run.checkpoint(saved[-1])
+    try:
+        state.unet.load_state_dict(load_file(folder / "model.safetensors"))
+        state.ema.load_state_dict(load_file(folder / "ema.safetensors"))
+        moments = torch.load(folder / "optimizer.pt", map_location="cpu", weights_only=True)
+        state.optimizer.load_state_dict(moments)
+        state.step = int(read_json(folder / "state.json")["step"])
+    except Exception as error:
+        raise UserError(
+            f"the checkpoint {folder} cannot be read ({type(error).__name__}: {error}); "
+            "remove that folder to go on from the one before"
+        ) from error
+    return True
+
+
+def _contiguous(unet: UNet2DModel) -> dict[str, torch.Tensor]:
+    return {name: tensor.contiguous() for name, tensor in unet.state_dict().items()}

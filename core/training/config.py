@@ -1,0 +1,149 @@
+"""What a training run depends on, and the presets."""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+from core.errors import UserError
+
+Preset = Literal["starter", "animals-64", "animals-128", "animals-256"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """All that the trained weights depend on."""
+
+    data: Path | None = None
+    """Folder of a pinned dataset (from `prepare`); default: the starter animals."""
+    steps: int = 1200
+    """Length of the training, in optimiser steps."""
+    batch_size: int = 32
+    """Pictures per step, over all processes together."""
+    learning_rate: float = 1e-3
+    """AdamW's rate at its highest."""
+    warmup_steps: int = 50
+    """Steps over which the rate rises from 0."""
+    decay: Literal["cosine", "constant"] = "cosine"
+    """What the rate does after the warm-up: fall to 0 by the last step, or stay."""
+    weight_decay: float = 0.01
+    """AdamW's decoupled weight decay."""
+    beta2: float = 0.99
+    """AdamW's memory for squared gradients."""
+    clip_norm: float = 1.0
+    """Gradients are scaled down to this norm at most."""
+    ema_width: float = 0.1
+    """Width of the power-function average of the weights, relative to the run; above 0 to 0.28."""
+    label_drop: float = 0.1
+    """Share of pictures trained without their class, for classifier-free guidance."""
+    flip: bool = True
+    """Mirror half of the pictures, drawn anew at each step."""
+    patch: int = 4
+    """Side of the pixel blocks folded into channels before the U-Net; 1 = none."""
+    block_channels: tuple[int, ...] = (128, 192, 256)
+    """Channels of the U-Net's levels, from full to lowest resolution; multiples of 32."""
+    layers_per_block: int = 1
+    """Residual layers per level."""
+    attention_levels: tuple[int, ...] = (1,)
+    """Levels with self-attention; 0 = full resolution."""
+    dropout: float = 0.0
+    """Dropout in the residual layers; 0.1 to 0.3 helps on few pictures."""
+    gradient_checkpointing: bool = False
+    """Recompute activations on the way back: less memory, about a third slower."""
+    sigma_data: float = 0.5
+    """Standard deviation of the pictures that the preconditioning assumes."""
+    noise_mean: float = -0.8
+    """Mean of ln(noise level) in training."""
+    noise_std: float = 1.6
+    """Standard deviation of ln(noise level) in training."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the network; auto = bf16 where the processor multiplies it natively."""
+    seed: int = 0
+    """Decides weights, order, noise and augmentation."""
+    log_every: int = 20
+    """Steps between rows of metrics.jsonl."""
+    evaluate_every: int = 200
+    """Steps between held-out losses."""
+    sample_every: int = 400
+    """Steps between sample grids."""
+    checkpoint_every: int = 200
+    """Steps between checkpoints."""
+    keep_checkpoints: int = 2
+    """Newest checkpoints that are kept."""
+
+    def __post_init__(self) -> None:
+        depth = len(self.block_channels)
+        for name in _COUNTS:
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
+        for name in ("learning_rate", "clip_norm", "sigma_data", "noise_std"):
+            _require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
+        for name in ("warmup_steps", "weight_decay", "seed"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        for name in ("label_drop", "dropout", "beta2"):
+            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
+        _require(0 < self.ema_width <= 0.28, "ema_width", self.ema_width, "above 0, at most 0.28")
+        _require(
+            depth >= 1 and all(c > 0 and c % 32 == 0 for c in self.block_channels),
+            "block_channels",
+            self.block_channels,
+            "one or more multiples of 32",
+        )
+        _require(
+            all(0 <= level < depth for level in self.attention_levels),
+            "attention_levels",
+            self.attention_levels,
+            f"levels from 0 to {depth - 1}",
+        )
+
+
+def preset(name: Preset) -> TrainConfig:
+    """The config of a preset: `starter` for CPU minutes, the others for GPU hours."""
+    if name == "starter":
+        return TrainConfig()
+    longer = TrainConfig(
+        steps=60_000,
+        batch_size=128,
+        learning_rate=4e-4,
+        warmup_steps=500,
+        patch=2,
+        block_channels=(128, 192, 256),
+        layers_per_block=2,
+        attention_levels=(1, 2),
+        dropout=0.1,
+        log_every=50,
+        evaluate_every=500,
+        sample_every=2000,
+        checkpoint_every=1000,
+    )
+    if name == "animals-64":
+        return longer
+    if name == "animals-128":
+        return dataclasses.replace(
+            longer, block_channels=(128, 192, 256, 320), attention_levels=(2, 3), batch_size=64
+        )
+    if name == "animals-256":
+        return dataclasses.replace(
+            longer,
+            patch=4,
+            block_channels=(128, 192, 256, 384),
+            attention_levels=(2, 3),
+            batch_size=32,
+            gradient_checkpointing=True,
+        )
+    raise UserError(f"no preset {name!r}; known are starter, animals-64, animals-128, animals-256")
+
+
+def preset_size_px(name: Preset) -> int:
+    """Side of the pictures that the preset is meant for, in pixels."""
+    return 64 if name == "starter" else int(name.removeprefix("animals-"))
+
+
+_COUNTS = (
+    *("steps", "batch_size", "patch", "layers_per_block", "log_every", "evaluate_every"),
+    *("sample_every", "checkpoint_every", "keep_checkpoints"),
+)
+
+
+def _require(holds: bool, name: str, value: object, allowed: str) -> None:
+    if not holds:
+        flag = "--" + name.replace("_", "-")
+        raise UserError(f"{flag} is {value}; it must be {allowed}")

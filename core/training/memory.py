@@ -1,0 +1,136 @@
+"""The training pictures in memory, and each step's batch as a function of (seed, step) alone.
+
+Nothing random outlives a step: order, noise, flips and label drops are drawn from generators made
+from the seed and the step, so a resumed run draws what an undisturbed one would have drawn, and
+any number of processes share one global batch.
+"""
+
+import dataclasses
+import os
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.data.pinned import PinnedDataset, SplitName
+from core.diffusion.objective import draw_sigma
+from core.training.config import TrainConfig
+
+_GPU_SHARE = 0.25
+"""Largest share of a GPU's free memory that the pictures may take; beyond it they stay outside."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Batch:
+    """One process's share of a step's pictures, on its device."""
+
+    clean: Tensor
+    """N×C×H×W float32 in [-1, 1], premultiplied."""
+    labels: Tensor
+    """N class indices; dropped ones are `no_label`."""
+    sigma: Tensor
+    """N noise levels."""
+    noise: Tensor
+    """N×C×H×W unit noise."""
+
+
+class TrainingPictures:
+    """A dataset's train split, held where it is quickest to reach."""
+
+    def __init__(self, dataset: PinnedDataset, config: TrainConfig, device: torch.device) -> None:
+        self._map, labels = dataset.part("train")
+        self._config = config
+        self._device = device
+        self._no_label = len(dataset.label_names)
+        self._labels = torch.from_numpy(np.array(labels))
+        self._held = _hold(self._map, device)
+        self._order_epoch = -1
+        self._order = torch.empty(0, dtype=torch.int64)
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def batch(self, step: int, *, rank: int = 0, processes: int = 1) -> Batch:
+        """Rank's slice of the global batch of `step` (from 0)."""
+        config = self._config
+        generator = torch.Generator().manual_seed(mixed_seed(config.seed, step, 1))
+        count = config.batch_size
+        shape = (count, *_chw(self._map))
+        noise = torch.randn(shape, generator=generator)
+        sigma = draw_sigma(count, mean=config.noise_mean, std=config.noise_std, generator=generator)
+        flipped = torch.rand(count, generator=generator) < (0.5 if config.flip else 0.0)
+        dropped = torch.rand(count, generator=generator) < config.label_drop
+        rows = self._rows(step)
+        mine = slice(count * rank // processes, count * (rank + 1) // processes)
+        labels = self._labels[rows].masked_fill(dropped, self._no_label)[mine]
+        clean = as_network_input(self._pictures(rows[mine]))
+        mirror = flipped[mine].to(clean.device)[:, None, None, None]
+        clean = torch.where(mirror, clean.flip(3), clean)
+        return Batch(
+            clean=clean,
+            labels=labels.to(self._device),
+            sigma=sigma[mine].to(self._device),
+            noise=noise[mine].to(self._device),
+        )
+
+    def _rows(self, step: int) -> Tensor:
+        """Dataset rows of a step: shuffled epochs, end to end."""
+        first = step * self._config.batch_size
+        position = torch.arange(first, first + self._config.batch_size)
+        epochs = position // len(self)
+        rows = [
+            self._epoch_order(epoch)[position[epochs == epoch] % len(self)]
+            for epoch in range(int(epochs[0]), int(epochs[-1]) + 1)
+        ]
+        return torch.cat(rows)
+
+    def _epoch_order(self, epoch: int) -> Tensor:
+        if epoch != self._order_epoch:
+            generator = torch.Generator().manual_seed(mixed_seed(self._config.seed, epoch, 2))
+            self._order = torch.randperm(len(self), generator=generator)
+            self._order_epoch = epoch
+        return self._order
+
+    def _pictures(self, rows: Tensor) -> Tensor:
+        """uint8 N×H×W×C on the device."""
+        if self._held is None:
+            return torch.from_numpy(self._map[rows.numpy()]).to(self._device)
+        return self._held[rows.to(self._held.device)].to(self._device, non_blocking=True)
+
+
+def held_out_pictures(
+    dataset: PinnedDataset, device: torch.device, *, at_most: int = 256, split: SplitName
+) -> tuple[Tensor, Tensor]:
+    """Evenly spaced pictures of a split as network input, N×C×H×W, and their labels, N."""
+    images, labels = dataset.part(split)
+    rows = np.unique(np.linspace(0, len(images) - 1, min(at_most, len(images))).astype(int))
+    clean = as_network_input(torch.from_numpy(np.array(images[rows])).to(device))
+    return clean, torch.from_numpy(np.array(labels[rows])).to(device)
+
+
+def as_network_input(images_nhwc: Tensor) -> Tensor:
+    """uint8 N×H×W×C to float32 N×C×H×W in [-1, 1]."""
+    return images_nhwc.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def mixed_seed(*parts: int) -> int:
+    """One 63-bit seed from several numbers; near numbers give unrelated seeds."""
+    state = np.random.SeedSequence(parts).generate_state(1, np.uint64)
+    return int(state[0] >> np.uint64(1))
+
+
+def _hold(images: np.ndarray, device: torch.device) -> Tensor | None:
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if images.nbytes < free * _GPU_SHARE:
+            return torch.from_numpy(np.array(images)).to(device)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    if images.nbytes > memory / 2:
+        return None
+    held = torch.from_numpy(np.array(images))
+    return held.pin_memory() if device.type == "cuda" else held
+
+
+def _chw(images_nhwc: np.ndarray) -> tuple[int, int, int]:
+    _, height, width, channels = images_nhwc.shape
+    return channels, height, width

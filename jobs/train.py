@@ -1,0 +1,77 @@
+"""Train a class-conditional diffusion model on a pinned dataset: python jobs/train.py --data DIR.
+
+Without --data it trains on the starter animals. The same command resumes; once finished it does
+nothing. The result is `model/` in the run's folder: a diffusers pipeline in safetensors.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from core.config import config_digest
+from core.data.pinned import PinnedDataset, open_pinned
+from core.errors import UserError
+from core.training.config import Preset, TrainConfig, preset, preset_size_px
+from jobs import cli
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainFlags:
+    """What to train, and where."""
+
+    config: TrainConfig
+    preset: Preset = "starter"
+    """Values that the flags below start from: `starter` takes minutes on a CPU, the others hours
+    on a GPU."""
+    out: Path | None = None
+    """Folder of the run; default: runs/<preset>-<config digest>."""
+    cpu: bool = False
+    """Train on the CPU even where there is a GPU."""
+    dry_run: bool = False
+    """Print the full config and stop."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the flags and train."""
+    name = cast(Preset, cli.flag_value(argv, "--preset", "starter"))
+    try:
+        default = TrainFlags(config=preset(name), preset=name)
+    except UserError as error:
+        print(f"train: error: {error}", file=sys.stderr)
+        return 2
+    return cli.run_job(
+        TrainFlags, _run, argv, verb="train", description=__doc__ or "", default=default
+    )
+
+
+def _run(flags: TrainFlags) -> None:
+    dataset = _dataset(flags)
+    out = flags.out or Path("runs") / f"{flags.preset}-{config_digest(flags.config)[:8]}"
+    print(
+        f"training {out} on {len(dataset.split['train']):,} pictures of "
+        f"{len(dataset.label_names)} classes, {dataset.size_px} px, {dataset.channels} channels"
+    )
+    from core.training.loop import train
+
+    model = train(flags.config, dataset, out, cpu=flags.cpu)
+    print(f"model: {model}\nmetrics: {out / 'metrics.jsonl'}\nsample grids: {out / 'samples'}")
+    print(f"next: python jobs/sample.py --run {out}")
+
+
+def _dataset(flags: TrainFlags) -> PinnedDataset:
+    if flags.config.data is not None:
+        return open_pinned(flags.config.data)
+    from core.data.prepare import PrepareConfig, prepare
+
+    size_px = preset_size_px(flags.preset)
+    folder = Path("datasets") / f"starter-{size_px}"
+    if not folder.exists():
+        print(f"no --data: preparing the starter animals in {folder}")
+    prepare(PrepareConfig(source="starter", size_px=size_px), folder)
+    return open_pinned(folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
