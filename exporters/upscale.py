@@ -1,0 +1,78 @@
+"""A sample enlarged: Lanczos, or super-resolution weights; always with premultiplied colour."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from core.errors import UserError
+from core.images import Picture, premultiply
+from exporters.sharpen import soothe
+from exporters.vision import Field
+
+LANCZOS = "lanczos"
+TOLERANCE = 10.0
+"""Grey levels of noise that the drawing's regions ignore."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Enlarged:
+    """A square enlarged picture, premultiplied RGBA, 0…255."""
+
+    picture_hwc: Field
+    """The enlargement: what the sticker is measured against."""
+    calm_hwc: Field
+    """The same without the sample's noise: what the regions are found in."""
+    ramp_px: float
+    """Width of an edge's blur: one pixel of what Lanczos enlarged."""
+
+
+def enlarge(image_hwc: Picture, *, size_px: int, upscaler: str = LANCZOS) -> Enlarged:
+    """Enlarge a sample (uint8, straight alpha, RGB or RGBA) to a `size_px` square.
+
+    A picture that is not square is centred on a clear square. `upscaler` is `lanczos` or the path
+    of weights.
+    """
+    if image_hwc.ndim != 3 or image_hwc.shape[2] not in (3, 4) or 0 in image_hwc.shape:
+        raise UserError(f"a picture has the shape {image_hwc.shape}; wanted are H×W×3 or H×W×4")
+    source = _square(image_hwc)
+    if upscaler == LANCZOS:
+        return Enlarged(
+            picture_hwc=lanczos(source, size_px),
+            calm_hwc=lanczos(soothe(source, TOLERANCE), size_px),
+            ramp_px=size_px / source.shape[0],
+        )
+    from exporters.superres import upscale_premultiplied  # torch only when weights are asked for
+
+    larger = upscale_premultiplied(source, Path(upscaler))
+    picture = lanczos(larger, size_px)
+    return Enlarged(picture_hwc=picture, calm_hwc=picture, ramp_px=size_px / larger.shape[0])
+
+
+def lanczos(premultiplied_hwc: Field, size_px: int) -> Field:
+    """Lanczos (3 lobes) resize of each channel, clipped so that colour never exceeds alpha."""
+    channels = [
+        np.asarray(
+            Image.fromarray(np.ascontiguousarray(premultiplied_hwc[..., channel])).resize(
+                (size_px, size_px), Image.Resampling.LANCZOS
+            )
+        )
+        for channel in range(premultiplied_hwc.shape[2])
+    ]
+    resized = np.clip(np.stack(channels, axis=2), 0, 255).astype(np.float32)
+    resized[..., :3] = np.minimum(resized[..., :3], resized[..., 3:])
+    return resized
+
+
+def _square(image_hwc: Picture) -> Field:
+    """Premultiplied RGBA on a square."""
+    height, width = image_hwc.shape[:2]
+    side = max(height, width)
+    rgba: NDArray[np.uint8] = np.zeros((side, side, 4), dtype=np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    inside = rgba[top : top + height, left : left + width]
+    inside[..., 3] = 255
+    inside[..., : image_hwc.shape[2]] = image_hwc
+    return premultiply(rgba).astype(np.float32)
