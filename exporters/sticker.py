@@ -22,7 +22,7 @@ from exporters.palette import Colours, assign, find_palette
 from exporters.regions import absorb_small, enlarge_labels, smooth_labels
 from exporters.sharpen import walk_off_edges
 from exporters.svg import add_metadata, build_svg, count_paths, fills, lint_svg
-from exporters.upscale import LANCZOS, enlarge
+from exporters.upscale import enlarge
 from exporters.vectorize import trace
 from exporters.vision import Field, Labels, Mask, resize_linear, rgb_to_lab, use_one_thread
 
@@ -88,7 +88,7 @@ class _Attempt:
 
     @property
     def detail(self) -> float:
-        """Factor on smoothing and speckle size."""
+        """Factor on smoothing, speckle size and tolerance."""
         return 0.75**self.step
 
 
@@ -116,7 +116,7 @@ def _trace_sample(
             reasons = f"{colours} colours reach {ceiling} dB, under {config.min_psnr_db:g}"
             continue
         alt = describe(sample.label, palette_rgb, np.bincount(labels[subject.mask]))
-        svg = _draw(subject, labels, palette_rgb, config, alt)
+        svg = _draw(subject, labels, palette_rgb, config, attempt, alt)
         rendered = render_svg(svg, config.size_px)
         fidelity = measure(rendered, subject.reference_hwc)
         found = complaints(
@@ -184,7 +184,12 @@ def _ceiling_db(subject: _Subject, labels: Labels, palette_rgb: Picture) -> floa
 
 
 def _draw(
-    subject: _Subject, labels: Labels, palette_rgb: Picture, config: ExportConfig, title: str
+    subject: _Subject,
+    labels: Labels,
+    palette_rgb: Picture,
+    config: ExportConfig,
+    attempt: _Attempt,
+    title: str,
 ) -> str:
     """The regions as SVG."""
     size_px = config.size_px * TRACE_SCALE
@@ -194,7 +199,8 @@ def _draw(
     flat[..., :3] = palette_rgb[fine]
     flat[..., 3] = 255
     flat[~inside] = 0
-    shapes = trace(flat, speckle_px=4, tolerance_px=config.tolerance_px * TRACE_SCALE)
+    tolerance_px = config.tolerance_px * TRACE_SCALE * attempt.detail
+    shapes = trace(flat, speckle_px=4 if attempt.step == 0 else 2, tolerance_px=tolerance_px)
     return build_svg(shapes, size_px=config.size_px, scale=1 / TRACE_SCALE, title=title)
 
 
@@ -242,6 +248,3 @@ def _sample_psnr_db(image_hwc: Picture, svg: str) -> float:
     square[top : top + height, left : left + width, 3] = 255
     square[top : top + height, left : left + width, : image_hwc.shape[2]] = image_hwc
     return measure(render_svg(svg, side), square).psnr_db
-
-
-__all__ = ["LANCZOS", "Refused", "Sticker", "make_sticker"]

@@ -31,9 +31,7 @@ def gradient(field: Field) -> tuple[Field, Field]:
 
 def sample_at(field: Field, x_px: Field, y_px: Field) -> Field:
     """Bilinear values of `field` at the given pixel positions; outside, the nearest edge."""
-    return _floats(
-        cv2.remap(field, x_px, y_px, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    )
+    return _floats(cv2.remap(field, x_px, y_px, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 
 
 def resize_linear(field: Field, width_px: int, height_px: int) -> Field:

@@ -1,0 +1,64 @@
+"""Turn a sample set into a sticker pack: python jobs/export.py --samples SAMPLES.
+
+Each picture is enlarged, cut out, traced to engine-safe SVG, rendered again and compared; what
+fails the gate is refused. The pack is a folder with a page to open, and a zip with the same bytes
+on every run.
+"""
+
+import dataclasses
+import os
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from core.errors import UserError
+from exporters.build import Built, build_pack, refusal_summary
+from exporters.config import ExportConfig
+from jobs import cli
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExportFlags:
+    """What to export, and where."""
+
+    config: ExportConfig
+    out: Path | None = None
+    """Folder of the pack, with the zip beside it; default: packs/<sample set's name>."""
+    workers: int = dataclasses.field(default_factory=lambda: os.cpu_count() or 1)
+    """Processes that trace; changes the speed, not a byte of the pack. Default: one per core."""
+    dry_run: bool = False
+    """Print the full config and stop."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the flags and export."""
+    return cli.run_job(ExportFlags, _run, argv, verb="export", description=__doc__ or "")
+
+
+def _run(flags: ExportFlags) -> None:
+    if not 1 <= flags.workers <= 256:
+        raise UserError(f"workers is {flags.workers}: from 1 to 256")
+    out = flags.out or Path("packs") / flags.config.samples.resolve().name
+    _report(build_pack(flags.config, out, workers=flags.workers))
+
+
+def _report(built: Built) -> None:
+    stickers, refused = built.facts["stickers"], built.facts["refused"]
+    if not built.made:
+        print(f"{built.folder} is finished already, from the same inputs: nothing to do")
+    worst = [min(item["psnr_white_db"], item["psnr_black_db"]) for item in stickers]
+    size = statistics.median(item["bytes"] for item in stickers) / 1024
+    print(
+        f"pack: {built.zip_path} ({len(stickers):,} stickers, median {size:.1f} KiB, "
+        f"fidelity {min(worst):.1f} dB at worst, {statistics.median(worst):.1f} in the median)"
+    )
+    print(f"next: open {built.folder / 'index.html'}")
+    if built.facts["redistributable"] is not True:
+        print(f"licence: {built.facts['licence']}: do not redistribute (see LICENSE)")
+    if refused:
+        print(f"refused: {len(refused):,} ({refusal_summary(refused)})")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
