@@ -15,7 +15,7 @@ from core.images import Picture
 
 # Named one by one: Pillow also opens PostScript (which runs Ghostscript), PDF, FITS, …
 FORMATS = (
-    *("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF"),
+    *("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF"),
     *("JPEG2000", "PPM", "TGA", "ICO", "PCX", "SGI"),
 )
 SUFFIXES = frozenset(
@@ -63,7 +63,7 @@ def decode(
         with warnings.catch_warnings():
             # Broken EXIF and large sizes warn; the first does no harm, the second is checked below.
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            with Image.open(io.BytesIO(data), formats=_formats()) as image:
                 _check_size(image, enough_px, max_megapixels)
                 image.load()
                 return _pixels(_upright(image))
@@ -76,6 +76,13 @@ def decode(
     except Exception as error:
         # Malformed bytes make Pillow's readers raise almost anything, struct.error to IndexError.
         raise UnreadableError(f"damaged: {_plain_reason(error)}") from None
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Those that this Pillow was built with."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _refuse_what_is_no_picture(data: bytes) -> None:

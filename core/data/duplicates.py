@@ -7,7 +7,7 @@ The thumbnails themselves, compared pixel by pixel, then decide.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -25,12 +25,13 @@ THUMB_PX = 16
 _CANDIDATE_COSINE = 0.95
 _GREY_CORRELATION = 0.97
 _COLOUR_CORRELATION = 0.9
+_CUTOUT_CORRELATION = 0.99
 _LEAST_CONTRAST = 2.0
 """Standard deviation in grey levels below which a picture is too plain to be told from others."""
 _COLOURLESS = 4.0
 _MIRROR_SIGN = np.where(np.arange(8) % 2, -1.0, 1.0).astype(np.float32)
 _BLOCK = 2048
-_MOST_PAIRS = 4_000_000
+_MOST_PAIRS = 2_000_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ class Pairs:
 
     left: Integers
     right: Integers
-    likeness: NDArray[np.float64]
+    likeness: Floats
     """Correlation of the thumbnails, 1 for exact copies."""
 
 
@@ -83,7 +84,7 @@ def near_pairs(thumbs_nhwc: NDArray[np.uint8]) -> Pairs:
     features = _low_frequencies(thumbs_nhwc)
     starts = range(0, len(features), _BLOCK)
     blocks = [(a, b) for a in starts for b in starts if a <= b]
-    found: list[tuple[Integers, Integers, NDArray[np.float64]]] = []
+    found: list[tuple[Integers, Integers, Floats]] = []
     threshold, held = _GREY_CORRELATION, 0
     mirrored_features = (features.reshape(-1, 8, 8) * _MIRROR_SIGN).reshape(-1, 64)
     for a, b in tqdm(blocks, desc="comparing", unit="block", disable=len(blocks) < 10):
@@ -91,21 +92,21 @@ def near_pairs(thumbs_nhwc: NDArray[np.uint8]) -> Pairs:
             other = mirrored_features if mirrored else features
             cosine = features[a : a + _BLOCK] @ other[b : b + _BLOCK].T
             left, right = np.nonzero(cosine >= _CANDIDATE_COSINE)
-            left, right = left + a, right + b
-            left, right = left[left < right], right[left < right]
-            for part in _verified(thumbs_nhwc, left, right, mirrored=mirrored, least=threshold):
-                found.append(part)
-                held += len(part[0])
+            upper = left + a < right + b
+            if upper.any():
+                left, right = left[upper] + a, right[upper] + b
+                found.append(_verified(thumbs_nhwc, left, right, mirrored, threshold))
+                held += len(found[-1][0])
         if held > _MOST_PAIRS:  # a set of very like pictures: keep only the closest pairs
             threshold = min(0.999, threshold + 0.005)
             found = [(x[s >= threshold], y[s >= threshold], s[s >= threshold]) for x, y, s in found]
             held = sum(len(x) for x, _, _ in found)
-    empty = np.empty(0, np.int64)
-    lefts, rights, scores = zip(*found, strict=True) if found else ([empty], [empty], [empty])
+    found.append((np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)))
+    lefts, rights, scores = zip(*found, strict=True)
     return Pairs(
         left=np.concatenate(lefts),
         right=np.concatenate(rights),
-        likeness=np.concatenate(scores).astype(np.float64),
+        likeness=np.concatenate(scores),
     )
 
 
@@ -125,42 +126,48 @@ def _low_frequencies(thumbs_nhwc: NDArray[np.uint8]) -> Floats:
 
 
 def _grey(thumbs_nhwc: NDArray[np.uint8]) -> Floats:
-    """Luma on black, lifted where opaque, so that a black animal still has its outline."""
-    weights = np.array([0.299, 0.587, 0.114, 0.25], np.float32)
-    grey: Floats = thumbs_nhwc.astype(np.float32) @ weights
+    """Luma on middle grey."""
+    luma = np.array([0.299, 0.587, 0.114], np.float32)
+    grey: Floats = _on_grey(thumbs_nhwc) @ luma
     return grey
 
 
+def _on_grey(thumbs_nhwc: NDArray[np.uint8]) -> Floats:
+    """Colour on middle grey, where a shared outline counts least."""
+    wide = thumbs_nhwc.astype(np.float32)
+    return wide[..., :3] + (255 - wide[..., 3:]) * np.float32(0.5)
+
+
 def _verified(
-    thumbs_nhwc: NDArray[np.uint8],
-    left: Integers,
-    right: Integers,
-    *,
-    mirrored: bool,
-    least: float,
-) -> Iterator[tuple[Integers, Integers, NDArray[np.float64]]]:
-    """Those candidates whose thumbnails agree, with their correlation."""
-    for start in range(0, len(left), 8192):
-        x, y = left[start : start + 8192], right[start : start + 8192]
-        first, second = thumbs_nhwc[x], thumbs_nhwc[y]
-        if mirrored:
-            second = second[:, :, ::-1]
-        likeness = _correlation(_grey(first), _grey(second))
-        same_colour = _correlation(first, second) >= _COLOUR_CORRELATION
-        # A grey copy of a colour photograph is a copy; a cat of another colour is another cat.
-        greyscale = (_chroma(first) < _COLOURLESS) | (_chroma(second) < _COLOURLESS)
-        good = (likeness >= least) & (same_colour | greyscale)
-        yield x[good], y[good], likeness[good]
+    thumbs_nhwc: NDArray[np.uint8], left: Integers, right: Integers, mirrored: bool, least: float
+) -> tuple[Integers, Integers, Floats]:
+    """Those candidates of one block whose thumbnails agree, with their correlation."""
+    rows, x = np.unique(left, return_inverse=True)
+    columns, y = np.unique(right, return_inverse=True)
+    first, second = thumbs_nhwc[rows], thumbs_nhwc[columns]
+    turned = second[:, :, ::-1] if mirrored else second
+    grey = (_units(_grey(first)) @ _units(_grey(turned)).T)[x, y]
+    colour = (_units(_on_grey(first)) @ _units(_on_grey(turned)).T)[x, y]
+    # A grey copy of a colour photograph is a copy; a cat of another colour is another cat.
+    greyscale = (_chroma(first) < _COLOURLESS)[x] | (_chroma(second) < _COLOURLESS)[y]
+    alike = (grey >= least) & ((colour >= _COLOUR_CORRELATION) | greyscale)
+    # Cut-outs share an empty background, and cartoons their pose: only finer agreement tells.
+    clear = _has_clear(first)[x] | _has_clear(second)[y]
+    good = alike & (~clear | (colour >= _CUTOUT_CORRELATION))
+    return left[good], right[good], np.where(clear, colour, grey)[good]
 
 
-def _correlation(first: NDArray[np.generic], second: NDArray[np.generic]) -> NDArray[np.float64]:
-    x = first.reshape(len(first), -1).astype(np.float64)
-    y = second.reshape(len(second), -1).astype(np.float64)
-    x -= x.mean(axis=1, keepdims=True)
-    y -= y.mean(axis=1, keepdims=True)
-    norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
-    product: NDArray[np.float64] = np.einsum("nk,nk->n", x, y) / np.maximum(norms, 1e-9)
-    return product
+def _units(planes: Floats) -> Floats:
+    """Flattened, without their mean, of length 1: products of two are correlations."""
+    flat = planes.reshape(len(planes), -1)
+    flat = flat - flat.mean(axis=1, keepdims=True)
+    units: Floats = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+    return units
+
+
+def _has_clear(thumbs_nhwc: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    clear: NDArray[np.bool_] = thumbs_nhwc[..., 3].min(axis=(1, 2)) < 255
+    return clear
 
 
 def _chroma(thumbs_nhwc: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -180,7 +187,9 @@ def _exact_pairs(digests: Sequence[Sequence[str]]) -> Pairs:
                 left.append(first[digest])
                 right.append(index)
     return Pairs(
-        left=np.array(left, np.int64), right=np.array(right, np.int64), likeness=np.ones(len(left))
+        left=np.array(left, np.int64),
+        right=np.array(right, np.int64),
+        likeness=np.ones(len(left), np.float32),
     )
 
 
