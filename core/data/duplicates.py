@@ -97,17 +97,35 @@ def near_pairs(thumbs_nhwc: NDArray[np.uint8]) -> Pairs:
                 left, right = left[upper] + a, right[upper] + b
                 found.append(_verified(thumbs_nhwc, left, right, mirrored, threshold))
                 held += len(found[-1][0])
-        if held > _MOST_PAIRS:  # a set of very like pictures: keep only the closest pairs
-            threshold = min(0.999, threshold + 0.005)
-            found = [(x[s >= threshold], y[s >= threshold], s[s >= threshold]) for x, y, s in found]
-            held = sum(len(x) for x, _, _ in found)
-    found.append((np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)))
-    lefts, rights, scores = zip(*found, strict=True)
+        if held > _MOST_PAIRS:
+            threshold, pairs = _thinned(len(features), _joined(found), threshold)
+            found, held = [(pairs.left, pairs.right, pairs.likeness)], len(pairs.left)
+    return _joined(found)
+
+
+def _joined(found: Sequence[tuple[Integers, Integers, Floats]]) -> Pairs:
+    none = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
+    left, right, likeness = zip(none, *found, strict=True)
     return Pairs(
-        left=np.concatenate(lefts),
-        right=np.concatenate(rights),
-        likeness=np.concatenate(scores),
+        left=np.concatenate(left), right=np.concatenate(right), likeness=np.concatenate(likeness)
     )
+
+
+def _thinned(count: int, pairs: Pairs, threshold: float) -> tuple[float, Pairs]:
+    """Very like pictures make too many pairs to keep: the closest, and at last one tree of them."""
+    while len(pairs.left) > _MOST_PAIRS // 2 and threshold < 0.9999:
+        threshold = 1 - (1 - threshold) / 2
+        pairs = _chosen(pairs, pairs.likeness >= threshold)
+    if len(pairs.left) > _MOST_PAIRS // 2:
+        first = _components(count, pairs)
+        nodes = np.flatnonzero(first != np.arange(count))
+        likeness = np.ones(len(nodes), np.float32)
+        pairs = Pairs(left=first[nodes], right=nodes, likeness=likeness)
+    return threshold, pairs
+
+
+def _chosen(pairs: Pairs, keep: NDArray[np.bool_]) -> Pairs:
+    return Pairs(left=pairs.left[keep], right=pairs.right[keep], likeness=pairs.likeness[keep])
 
 
 def _low_frequencies(thumbs_nhwc: NDArray[np.uint8]) -> Floats:
@@ -218,9 +236,9 @@ def _bounded_components(count: int, pairs: Pairs, largest: int) -> Integers:
         oversized = sizes[groups] > largest
         if not oversized.any():
             break
-        # Geometric steps towards 1: differences halve rather than likenesses grow.
+        # By shares of the difference: towards 1 there is always a closer likeness to ask for.
         threshold = 1 - (1 - threshold) * 0.8
         keep = ~oversized[pairs.left] | (pairs.likeness >= threshold)
-        pairs = Pairs(left=pairs.left[keep], right=pairs.right[keep], likeness=pairs.likeness[keep])
+        pairs = _chosen(pairs, keep)
         groups = _components(count, pairs)
     return groups
