@@ -92,7 +92,7 @@ def _smooth(points: Points, frame_px: float) -> Points:
     weights /= weights.sum()
     padded = np.concatenate([points[len(points) - reach :], points, points[:reach]])
     smooth = np.stack([np.convolve(padded[:, axis], weights, "valid") for axis in (0, 1)], axis=1)
-    on_frame = ((points <= 0) | (points >= frame_px)).any(axis=1)
+    on_frame = (points.min(axis=1) <= 0) | (points.max(axis=1) >= frame_px)
     return np.where(on_frame[:, None], points, smooth)
 
 
@@ -118,10 +118,12 @@ def _lay_tracks(outlines: Sequence[Points]) -> _Tracks:
 
 def _corners(forward: Points, backward: Points, reach: int) -> NDArray[np.bool_]:
     """Where the outline turns sharply, and more sharply than anywhere near."""
-    cosine = -(forward * backward).sum(axis=1)
-    near = np.stack([np.roll(cosine, shift) for shift in range(-reach, reach + 1)])
-    sharpest = near.argmin(axis=0) == reach
-    return np.asarray(sharpest & (cosine < np.cos(np.radians(CORNER_DEGREES))))
+    cosine = -_dots(forward, backward)
+    corners = np.asarray(cosine < np.cos(np.radians(CORNER_DEGREES)))
+    if corners.any():
+        near = np.stack([np.roll(cosine, shift) for shift in range(-reach, reach + 1)])
+        corners &= near.argmin(axis=0) == reach
+    return corners
 
 
 def _first_segments(tracks: _Tracks) -> tuple[Indices, Indices, Indices]:
@@ -152,7 +154,7 @@ def _fit(tracks: _Tracks, starts: Indices, ends: Indices) -> tuple[Curves, Point
     curves = _solve(points, time, segment, first, leave, arrive)
     time = _improve(curves[segment], points, time)
     curves = _solve(points, time, segment, first, leave, arrive)
-    distance = np.square(_at(curves[segment], time) - points).sum(axis=1)
+    distance = _squares(_at(curves[segment], time) - points)
     largest = np.maximum.reduceat(distance, first)
     candidates = np.flatnonzero(distance == largest[segment])
     _, position = np.unique(segment[candidates], return_index=True)
@@ -175,7 +177,7 @@ def _tangents(tracks: _Tracks, starts: Indices, ends: Indices) -> tuple[Points, 
 def _chord_times(points: Points, first: Indices, segment: Indices) -> Points:
     """Each point's share of its segment's length."""
     step = np.zeros(len(points))
-    step[1:] = np.sqrt(np.square(np.diff(points, axis=0)).sum(axis=1))
+    step[1:] = np.sqrt(_squares(np.diff(points, axis=0)))
     step[first] = 0
     total = np.add.reduceat(step, first)
     along = np.cumsum(step)
@@ -193,13 +195,13 @@ def _solve(
     base = (1 - time) ** 3 + one
     rest = points - start[segment] * base[:, None] - end[segment] * (1 - base)[:, None]
     c11, c22 = np.add.reduceat(one * one, first), np.add.reduceat(two * two, first)
-    c12 = np.add.reduceat(one * two, first) * (leave * arrive).sum(axis=1)
-    x1 = np.add.reduceat(one * (rest * leave[segment]).sum(axis=1), first)
-    x2 = np.add.reduceat(two * (rest * arrive[segment]).sum(axis=1), first)
+    c12 = np.add.reduceat(one * two, first) * _dots(leave, arrive)
+    x1 = np.add.reduceat(one * _dots(rest, leave[segment]), first)
+    x2 = np.add.reduceat(two * _dots(rest, arrive[segment]), first)
     determinant = c11 * c22 - c12**2
     safe = np.where(np.abs(determinant) < 1e-9, 1.0, determinant)
     out, back = (x1 * c22 - x2 * c12) / safe, (c11 * x2 - c12 * x1) / safe
-    chord = np.sqrt(np.square(end - start).sum(axis=1))
+    chord = np.sqrt(_squares(end - start))
     span = np.maximum(chord, 1e-6)
     bad = (np.abs(determinant) < 1e-9) | (out < 0.01 * span) | (back < 0.01 * span)
     bad |= (out > 4 * span) | (back > 4 * span)
@@ -215,8 +217,8 @@ def _improve(curves: Curves, points: Points, time: Points) -> Points:
     speed = 3 * (s * s * hull[:, 0] + 2 * s * t * hull[:, 1] + t * t * hull[:, 2])
     bend = np.diff(hull, axis=1)
     pull = 6 * (s * bend[:, 0] + t * bend[:, 1])
-    slope = (speed * speed).sum(axis=1) + (gap * pull).sum(axis=1)
-    move = (gap * speed).sum(axis=1) / np.where(np.abs(slope) < 1e-9, np.inf, slope)
+    slope = _squares(speed) + _dots(gap, pull)
+    move = _dots(gap, speed) / np.where(np.abs(slope) < 1e-9, np.inf, slope)
     return np.clip(time - move, 0, 1)
 
 
@@ -232,8 +234,16 @@ def _at(curves: Curves, time: Points) -> Points:
 
 
 def _unit(vectors: Points) -> Points:
-    length = np.sqrt(np.square(vectors).sum(axis=1, keepdims=True))
-    return np.asarray(vectors / np.maximum(length, 1e-9))
+    length = np.sqrt(_squares(vectors))
+    return np.asarray(vectors / np.maximum(length, 1e-9)[:, None])
+
+
+def _dots(one: Points, other: Points) -> Points:
+    return np.asarray(one[:, 0] * other[:, 0] + one[:, 1] * other[:, 1])
+
+
+def _squares(vectors: Points) -> Points:
+    return _dots(vectors, vectors)
 
 
 def _twice(arrays: Sequence[Points]) -> Points:

@@ -35,19 +35,16 @@ def find_palette(lab_nx3: Field, colours: int, *, gap: float) -> Colours:
         if np.abs(moved - centres).max() < 0.05:
             break
         centres = moved
-    return centres
+    return np.asarray(centres)
 
 
 def assign(lab_hwc: Field, palette: Colours) -> Labels:
     """Index of the nearest palette colour for each pixel."""
-    best = np.full(lab_hwc.shape[:2], np.inf, dtype=np.float32)
-    labels = np.zeros(lab_hwc.shape[:2], dtype=np.int32)
-    for index, colour in enumerate(palette.astype(np.float32)):
-        distance = ((lab_hwc - colour) ** 2).sum(axis=2)
-        closer = distance < best
-        labels[closer] = index
-        np.minimum(best, distance, out=best)
-    return labels
+    colours = palette.astype(np.float32)
+    # |x − p|² is least where 2 p·x − |p|² is most
+    scores = (2 * colours) @ lab_hwc.reshape(-1, 3).T
+    scores -= np.square(colours).sum(axis=1, keepdims=True)
+    return np.asarray(scores.argmax(axis=0).reshape(lab_hwc.shape[:2]), dtype=np.int32)
 
 
 def _bins(lab_nx3: Field) -> tuple[Colours, NDArray[np.float64]]:
@@ -60,7 +57,7 @@ def _bins(lab_nx3: Field) -> tuple[Colours, NDArray[np.float64]]:
 
 
 def _nearest(points: Colours, centres: Colours) -> NDArray[np.int64]:
-    return ((points[:, None] - centres[None]) ** 2).sum(axis=2).argmin(axis=1)
+    return np.asarray(((points[:, None] - centres[None]) ** 2).sum(axis=2).argmin(axis=1))
 
 
 def _means(
@@ -70,6 +67,5 @@ def _means(
     count = len(centres)
     total = np.bincount(owner, weights=weights, minlength=count)
     sums = [np.bincount(owner, weights=weights * points[:, i], minlength=count) for i in range(3)]
-    return np.where(
-        total[:, None] > 0, np.stack(sums, axis=1) / np.maximum(total, 1e-9)[:, None], centres
-    )
+    means = np.stack(sums, axis=1) / np.maximum(total, 1e-9)[:, None]
+    return np.asarray(np.where(total[:, None] > 0, means, centres))

@@ -4,23 +4,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.palette import Colours
-from exporters.vision import Field, Labels, Mask, blur, components, depth, dilate, nearest_outside
-from exporters.vision import resize_linear
+from exporters.vision import (
+    Labels,
+    Mask,
+    blur,
+    components,
+    depth,
+    dilate,
+    nearest_outside,
+    resize_linear,
+)
 
 RIBBON_SOURCE_PX = 0.45
 """Half the width of an in-between ribbon, in source pixels: thinner ones are halos."""
 HAIR_SOURCE_PX = 0.2
 """Half the width under which even a colour of its own is no line but noise."""
 
+LARGE_SOURCE_PX = 160.0
+"""An area, in source pixels, from which a region is surely meant."""
+
 
 def smooth_labels(labels: Labels, count: int, sigma_px: float) -> Labels:
     """Majority vote in a Gaussian window: borders become smooth curves."""
-    return _vote(labels, count, sigma_px, labels.shape[0])
+    return _vote(labels, count, sigma_px, 1)
 
 
-def enlarge_labels(labels: Labels, count: int, sigma_px: float, size_px: int) -> Labels:
-    """Labels at a higher resolution, their borders placed between the pixels."""
-    return _vote(labels, count, sigma_px, size_px)
+def enlarge_labels(labels: Labels, count: int, sigma_px: float, scale: int) -> Labels:
+    """Labels at `scale` times the resolution, their borders placed between the pixels."""
+    return _vote(labels, count, sigma_px, scale)
 
 
 def absorb_small(
@@ -32,25 +43,29 @@ def absorb_small(
     colour hardly differs from its surroundings. A ribbon goes when its colour lies between its two
     neighbours' (a halo), or when it is too thin to be a line.
     """
-    unknown = np.zeros(labels.shape, dtype=np.bool_)
+    # a border of two pixels, so that every region has surroundings to look at
+    wide_labels, wide_mask = np.pad(labels, 2, mode="edge"), np.pad(mask, 2)
+    unknown = np.zeros(wide_mask.shape, dtype=np.bool_)
     for label in range(len(palette)):
-        islands, stats = components((labels == label) & mask, diagonal=False)
+        own = (labels == label) & mask
+        window = bounds(own, 0)
+        islands, stats = components(own[window], diagonal=False)
         for index in range(1, len(stats)):
-            area = int(stats[index, 4])
-            if area >= 160 * source_px**2:
+            x, y, wide, high, area = (int(value) for value in stats[index])
+            if area >= LARGE_SOURCE_PX * source_px**2:
                 continue
-            x, y, wide, high = (int(value) for value in stats[index, :4])
-            rows = slice(max(0, y - 2), y + high + 2)
-            columns = slice(max(0, x - 2), x + wide + 2)
-            piece = islands[rows, columns] == index
-            around = dilate(piece, 2) & ~piece & mask[rows, columns]
-            neighbours = labels[rows, columns][around]
+            piece = np.pad(islands[y : y + high, x : x + wide] == index, 2)
+            top, left = window[0].start + y, window[1].start + x
+            place = slice(top, top + high + 4), slice(left, left + wide + 4)
+            around = dilate(piece, 2) & ~piece & wide_mask[place]
+            neighbours = wide_labels[place][around]
             if _is_clutter(piece, area, label, neighbours, palette, speckle_px, source_px):
-                unknown[rows, columns] |= piece
+                unknown[place] |= piece
+    unknown = unknown[2:-2, 2:-2]
     if not unknown.any() or not (mask & ~unknown).any():
         return labels
-    rows_of, columns_of = nearest_outside(unknown | ~mask)
-    return np.where(unknown, labels[rows_of, columns_of], labels).astype(np.int32)
+    rows, columns = nearest_outside(unknown | ~mask)
+    return np.where(unknown, labels[rows, columns], labels).astype(np.int32)
 
 
 def _is_clutter(
@@ -93,29 +108,31 @@ def _is_between(
     return 0.1 < along < 0.9 and off < max(10.0, 0.25 * length)
 
 
-def _vote(labels: Labels, count: int, sigma_px: float, size_px: int) -> Labels:
+def _vote(labels: Labels, count: int, sigma_px: float, scale: int) -> Labels:
     """Blur each label's indicator, enlarge it, and let the strongest win."""
-    scale = size_px / labels.shape[0]
-    best = np.full((size_px, size_px), -1, dtype=np.float32)
-    winner = np.zeros((size_px, size_px), dtype=np.int32)
+    height, width = labels.shape
+    best = np.full((height * scale, width * scale), -1, dtype=np.float32)
+    winner = np.zeros(best.shape, dtype=np.int32)
     margin = int(np.ceil(4 * sigma_px)) + 1
     for label in range(count):
-        rows, columns = _bounds(labels == label, margin)
+        rows, columns = bounds(labels == label, margin)
         if rows.stop == 0:
             continue
-        share: Field = (labels[rows, columns] == label).astype(np.float32)
-        share = blur(share, sigma_px)
-        high = slice(round(rows.start * scale), round(rows.stop * scale))
-        wide = slice(round(columns.start * scale), round(columns.stop * scale))
-        if scale != 1:
-            share = resize_linear(share, wide.stop - wide.start, high.stop - high.start)
-        stronger = share > best[high, wide]
-        winner[high, wide][stronger] = label
-        np.maximum(best[high, wide], share, out=best[high, wide])
+        share = blur((labels[rows, columns] == label).astype(np.float32), sigma_px)
+        if scale > 1:
+            wide, high = columns.stop - columns.start, rows.stop - rows.start
+            share = resize_linear(share, wide * scale, high * scale)
+        place = (
+            slice(rows.start * scale, rows.stop * scale),
+            slice(columns.start * scale, columns.stop * scale),
+        )
+        stronger = share > best[place]
+        winner[place][stronger] = label
+        np.maximum(best[place], share, out=best[place])
     return winner
 
 
-def _bounds(mask: Mask, margin_px: int) -> tuple[slice, slice]:
+def bounds(mask: Mask, margin_px: int) -> tuple[slice, slice]:
     """Rows and columns that hold the mask, with a margin; empty slices for an empty mask."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if rows.size == 0:

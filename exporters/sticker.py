@@ -1,11 +1,12 @@
 """One sample in, one sticker out: a pure function that worker processes run.
 
-The order is the one that measured best: premultiplied enlargement, silhouette, crisp edges, palette,
-clean regions, outlines, curves, SVG, metadata, lint, render, compare.
+The order is the one that measured best: premultiplied enlargement, silhouette, crisp edges,
+palette, clean regions, outlines, curves, SVG, render, compare, metadata, lint.
 """
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -16,10 +17,10 @@ from core.render import render_svg
 from core.sampleset import Sample
 from exporters.alt_text import describe
 from exporters.config import ExportConfig
-from exporters.cutout import cut_out
-from exporters.fidelity import Fidelity, complaints, measure, psnr_db
+from exporters.cutout import carry_outwards, find_silhouette
+from exporters.fidelity import Fidelity, complaints, measure, to_db
 from exporters.palette import Colours, assign, find_palette
-from exporters.regions import absorb_small, enlarge_labels, smooth_labels
+from exporters.regions import absorb_small, bounds, enlarge_labels, smooth_labels
 from exporters.sharpen import walk_off_edges
 from exporters.svg import add_metadata, build_svg, count_paths, fills, lint_svg
 from exporters.upscale import enlarge
@@ -61,10 +62,12 @@ class Refused:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Subject:
-    """What all attempts at one picture share."""
+    """What all attempts at one picture share; all but the reference is the picture's window."""
 
     reference_hwc: Picture
     """The enlarged cut-out picture, straight RGBA: what the sticker is measured against."""
+    window: tuple[slice, slice]
+    """Rows and columns of the reference that hold the silhouette."""
     colour_hwc: Field
     lab_hwc: Field
     """Colours without noise, in Lab."""
@@ -112,7 +115,7 @@ def _trace_sample(
         attempt = _Attempt(colours=colours, step=step)
         labels, palette_rgb = _find_regions(subject, config, attempt)
         ceiling = _ceiling_db(subject, labels, palette_rgb)
-        if ceiling < config.min_psnr_db:  # outlines only lose: spare the tracing
+        if ceiling < config.min_psnr_db:  # spare the tracing
             reasons = f"{colours} colours reach {ceiling} dB, under {config.min_psnr_db:g}"
             continue
         alt = describe(sample.label, palette_rgb, np.bincount(labels[subject.mask]))
@@ -132,19 +135,24 @@ def _prepare(image_hwc: Picture, config: ExportConfig) -> _Subject:
     """Enlarge, cut out and sharpen."""
     enlarged = enlarge(image_hwc, size_px=config.size_px, upscaler=config.upscaler)
     ramp_px = enlarged.ramp_px
-    cut = cut_out(enlarged.picture_hwc, threshold=config.alpha_threshold, source_px=ramp_px)
-    calm = cut_out(enlarged.calm_hwc, threshold=config.alpha_threshold, source_px=ramp_px)
-    crisp = config.edges == "crisp" or (config.edges == "auto" and not cut.mask.all())
-    walk = walk_off_edges(calm.colour_hwc, ramp_px if crisp else 0)
-    colour = walk.apply(cut.colour_hwc)
-    alpha = np.where(cut.mask, 255, 0)[..., None]
-    reference = np.concatenate([np.rint(np.clip(colour, 0, 255)), alpha], axis=2)
+    level = find_silhouette(enlarged.picture_hwc, threshold=config.alpha_threshold, ramp_px=ramp_px)
+    crisp = config.edges == "crisp" or (config.edges == "auto" and bool((level < 0).any()))
+    window = bounds(level >= 0, math.ceil(2 * ramp_px))
+    level, mask = level[window], level[window] >= 0
+    calm = carry_outwards(enlarged.calm_hwc[window], ramp_px)
+    walk = walk_off_edges(calm, ramp_px if crisp else 0)
+    colour = walk.apply(carry_outwards(enlarged.picture_hwc[window], ramp_px))
+    reference = np.zeros((config.size_px, config.size_px, 4), dtype=np.uint8)
+    reference[window][..., :3] = np.rint(colour)
+    reference[window][..., 3] = 255
+    reference[window][~mask] = 0
     return _Subject(
-        reference_hwc=np.where(alpha > 0, reference, 0).astype(np.uint8),
+        reference_hwc=reference,
+        window=window,
         colour_hwc=colour,
-        lab_hwc=rgb_to_lab(walk.apply(calm.colour_hwc)),
-        level=cut.level,
-        mask=cut.mask,
+        lab_hwc=rgb_to_lab(walk.apply(calm)),
+        level=level,
+        mask=mask,
         source_px=config.size_px / max(image_hwc.shape[:2]),
     )
 
@@ -178,9 +186,10 @@ def _mean_colours(subject: _Subject, labels: Labels, palette: Colours) -> Pictur
 
 
 def _ceiling_db(subject: _Subject, labels: Labels, palette_rgb: Picture) -> float:
-    """PSNR of the flat picture before tracing: no outline can do better."""
-    flat = palette_rgb[labels] * subject.mask[..., None].astype(np.uint8)
-    return psnr_db(flat, subject.reference_hwc[..., :3])
+    """PSNR of the flat picture before tracing: outlines only lose."""
+    wanted = subject.reference_hwc[subject.window][subject.mask][:, :3].astype(np.int32)
+    errors = np.square(palette_rgb[labels[subject.mask]] - wanted)
+    return to_db(float(errors.sum()) / (3 * subject.reference_hwc[..., 0].size))
 
 
 def _draw(
@@ -192,15 +201,21 @@ def _draw(
     title: str,
 ) -> str:
     """The regions as SVG."""
-    size_px = config.size_px * TRACE_SCALE
-    fine = enlarge_labels(labels, len(palette_rgb), 0.1 * subject.source_px, size_px)
-    inside = resize_linear(subject.level, size_px, size_px) >= 0
-    flat = np.zeros((size_px, size_px, 4), dtype=np.uint8)
-    flat[..., :3] = palette_rgb[fine]
-    flat[..., 3] = 255
-    flat[~inside] = 0
-    tolerance_px = config.tolerance_px * TRACE_SCALE * attempt.detail
-    shapes = trace(flat, speckle_px=4 if attempt.step == 0 else 2, tolerance_px=tolerance_px)
+    fine = enlarge_labels(labels, len(palette_rgb), 0.1 * subject.source_px, TRACE_SCALE)
+    height, width = fine.shape
+    fine[resize_linear(subject.level, width, height) < 0] = len(palette_rgb)
+    paints = np.zeros((len(palette_rgb) + 1, 4), dtype=np.uint8)  # the last one is clear
+    paints[:-1, :3] = palette_rgb
+    paints[:-1, 3] = 255
+    flat = paints.view(np.uint32)[:, 0][fine].view(np.uint8).reshape(height, width, 4)
+    rows, columns = subject.window
+    shapes = trace(
+        flat,
+        speckle_px=4 if attempt.step == 0 else 2,
+        tolerance_px=config.tolerance_px * TRACE_SCALE * attempt.detail,
+        origin_xy=(columns.start * TRACE_SCALE, rows.start * TRACE_SCALE),
+        frame_px=config.size_px * TRACE_SCALE,
+    )
     return build_svg(shapes, size_px=config.size_px, scale=1 / TRACE_SCALE, title=title)
 
 

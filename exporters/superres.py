@@ -1,6 +1,7 @@
 """Super-resolution weights in tiles: the only importer of spandrel. Loads torch."""
 
 import functools
+import itertools
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import safetensors
-import spandrel
+import spandrel  # type: ignore[import-untyped]
 import torch
 from safetensors.torch import load_file
 
@@ -136,7 +137,7 @@ def _spans(size: int, tile_px: int) -> list[tuple[int, int]]:
     """Nearly equal spans of at most `tile_px`."""
     count = -(-size // tile_px)
     edges = [round(index * size / count) for index in range(count + 1)]
-    return list(zip(edges, edges[1:], strict=False))
+    return list(itertools.pairwise(edges))
 
 
 def _read_state(weights: Path) -> dict[str, Any]:

@@ -57,9 +57,7 @@ def lint_svg(svg: str) -> list[str]:
     except ET.ParseError as error:
         return [f"is not XML: {error}"]
     problems = [] if root.tag == f"{{{NAMESPACE}}}svg" else [f"root is {root.tag}, not svg"]
-    for name in ("viewBox", "width", "height"):
-        if not root.get(name):
-            problems.append(f"has no {name}")
+    problems += [f"has no {name}" for name in ("viewBox", "width", "height") if not root.get(name)]
     problems += [f"svg has {name}" for name in sorted(set(root.attrib) - _ROOT_ATTRIBUTES)]
     paths = 0
     for child in root:

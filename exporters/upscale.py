@@ -63,7 +63,7 @@ def lanczos(premultiplied_hwc: Field, size_px: int) -> Field:
     ]
     resized = np.clip(np.stack(channels, axis=2), 0, 255).astype(np.float32)
     resized[..., :3] = np.minimum(resized[..., :3], resized[..., 3:])
-    return resized
+    return np.asarray(resized)
 
 
 def _square(image_hwc: Picture) -> Field:
@@ -75,4 +75,4 @@ def _square(image_hwc: Picture) -> Field:
     inside = rgba[top : top + height, left : left + width]
     inside[..., 3] = 255
     inside[..., : image_hwc.shape[2]] = image_hwc
-    return premultiply(rgba).astype(np.float32)
+    return np.asarray(premultiply(rgba), dtype=np.float32)

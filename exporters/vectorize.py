@@ -35,12 +35,15 @@ def trace(
     *,
     speckle_px: int,
     tolerance_px: float,
+    origin_xy: tuple[int, int],
+    frame_px: int,
     hierarchy: Hierarchy = "stacked",
 ) -> list[Shape]:
-    """Trace a flat, square RGBA picture whose alpha is 0 or 255; shapes in painting order.
+    """Trace a flat RGBA picture whose alpha is 0 or 255; shapes in painting order.
 
-    `speckle_px` is the side of the smallest square kept, `tolerance_px` how far a curve may stray
-    from its pixels. UserError when vtracer gives up on the picture.
+    The picture is a window at `origin_xy` of a `frame_px` square, and the shapes are in the
+    square's coordinates. `speckle_px` is the side of the smallest square kept, `tolerance_px` how
+    far a curve may stray from its pixels. UserError when vtracer gives up on the picture.
     """
     if hierarchy not in get_args(Hierarchy):  # vtracer would silently use its default
         known = ", ".join(get_args(Hierarchy))
@@ -51,22 +54,21 @@ def trace(
     if len(found) != svg.count("<path"):
         raise RuntimeError("vtracer writes paths in a form that this version does not know")
     fills = [fill.lower() for _, fill, _ in found]
-    outlines = [_outlines(path, translate) for path, _, translate in found]
+    origin = np.array(origin_xy, dtype=np.float64) - MARGIN_PX
+    outlines = [_outlines(path, translate, origin) for path, _, translate in found]
     if not outlines:
         return []
     every = [outline for group in outlines for outline in group]
-    curves = iter(
-        fit_outlines(every, tolerance_px=tolerance_px, frame_px=float(image_hwc.shape[0]))
-    )
+    curves = iter(fit_outlines(every, tolerance_px=tolerance_px, frame_px=float(frame_px)))
     return [
         Shape(fill=fill, outlines=tuple(next(curves) for _ in group))
         for fill, group in zip(fills, outlines, strict=True)
     ]
 
 
-def _outlines(path: str, translate: str) -> list[Points]:
+def _outlines(path: str, translate: str, origin: Points) -> list[Points]:
     """The pixel-exact outlines of one path."""
-    offset = np.array([float(value) for value in translate.split(",")]) - MARGIN_PX
+    offset = np.array([float(value) for value in translate.split(",")]) + origin
     parts = re.sub(r"[LZ,]", " ", path).split("M")
     points = [np.array(part.split(), dtype=np.float64).reshape(-1, 2) for part in parts[1:]]
     return [outline + offset for outline in points if len(outline) >= 4]
