@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,7 +45,7 @@ def run(flags: PrepareFlags) -> None:
     out = flags.out or default_out(flags.config)
     result = prepare(flags.config, out, workers=flags.workers or core_count())
     _report(result)
-    print(f"next: python jobs/train.py --data {out} --preset starter")
+    print(f"next: python jobs/train.py --data {shlex.quote(str(out))} --preset starter")
     print(f"{result.rejected} pictures rejected" + _where_rejected(result))
 
 
