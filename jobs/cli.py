@@ -20,7 +20,7 @@ import tyro
 from core.config import config_to_dict
 from core.errors import UserError
 
-VERBS = ("prepare", "train", "sample", "export", "demo")
+VERBS = ("prepare", "train", "sample", "evaluate", "export")
 
 
 class Flags(Protocol):
