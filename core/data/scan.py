@@ -93,8 +93,10 @@ class _Worker:
         found = self.source.read(entry)
         if isinstance(found, bytes):
             sha256 = check_digest(entry, found)
-            # Twice the size and more leaves all that the final averaging can show.
-            enough_px = 2 * self.settings.transform.size_px
+            # What JPEG's own scaling leaves to average: with it, hires photographs come out within
+            # 38 dB and more of a full decode. It works on coded values, hence more for light.
+            spare = 2 if self.settings.transform.colour_space == "srgb" else 4
+            enough_px = spare * self.settings.transform.size_px
             found = decode(found, enough_px=enough_px, max_megapixels=self.settings.max_megapixels)
         else:
             sha256 = digest_bytes(found.tobytes())

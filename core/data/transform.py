@@ -97,6 +97,8 @@ def resize(
             return image_hwc
         return _encode(_decode(image_hwc, srgb=True), srgb=True)
     srgb = colour_space == "srgb"
+    if srgb and image_hwc.shape[-1] == 3 and resample == "area":
+        return _scale_bytes(image_hwc, size_wh)
     piece = _shrunk_in_strips(image_hwc, size_wh, srgb=srgb, premultiplied=premultiplied)
     light = _decode(image_hwc, srgb=srgb, premultiplied=premultiplied) if piece is None else piece
     return _encode(_scale(light, size_wh, resample), srgb=srgb)
@@ -175,31 +177,42 @@ def _shrunk_in_strips(
 
 
 def _scale(light: Floats, size_wh: tuple[int, int], resample: Resample) -> Floats:
-    width, height = size_wh
     if resample == "lanczos":
         # Pillow stretches the kernel when it shrinks; OpenCV's Lanczos does not, and aliases.
         planes = [Image.fromarray(plane) for plane in np.moveaxis(light, -1, 0)]
         scaled_planes = [plane.resize(size_wh, Image.Resampling.LANCZOS) for plane in planes]
         return np.stack([np.asarray(plane, np.float32) for plane in scaled_planes], axis=-1)
-    cv2 = _cv2()
-    shrinks = width <= light.shape[1] and height <= light.shape[0]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    scaled: Floats = cv2.resize(light, size_wh, interpolation=method)
+    scaled: Floats = _cv2().resize(light, size_wh, interpolation=_method(light, size_wh))
     return scaled
+
+
+def _scale_bytes(image_hwc: Picture, size_wh: tuple[int, int]) -> Picture:
+    """Opaque coded values need no floats: OpenCV rounds and clamps as we would."""
+    method = _method(image_hwc, size_wh)
+    scaled: Picture = _cv2().resize(np.ascontiguousarray(image_hwc), size_wh, interpolation=method)
+    return scaled
+
+
+def _method(image_hwc: NDArray[Any], size_wh: tuple[int, int]) -> int:
+    height, width = image_hwc.shape[:2]
+    shrinks = size_wh[0] <= width and size_wh[1] <= height
+    method: int = _cv2().INTER_AREA if shrinks else _cv2().INTER_CUBIC
+    return method
 
 
 def _decode(image_hwc: Picture, *, srgb: bool = False, premultiplied: bool = False) -> Floats:
     """uint8 to floats in 0…1, premultiplied: amounts of light, or coded values when `srgb`."""
     table = _to_unit() if srgb else _to_light()
     if image_hwc.shape[-1] == 3:
-        opaque: Floats = table[image_hwc]
+        # OpenCV looks up eight times as fast as numpy, and this is half of all the work.
+        opaque: Floats = _cv2().LUT(np.ascontiguousarray(image_hwc), table)
         return opaque
     alpha = image_hwc[..., 3:].astype(np.float32) / 255
     if premultiplied:
         straight = image_hwc[..., :3] / np.maximum(alpha, 1 / 255)
         colour = table[np.rint(np.minimum(straight, 255)).astype(np.uint8)]
     else:
-        colour = table[image_hwc[..., :3]]
+        colour = np.take(table, image_hwc[..., :3])
     light: Floats = np.concatenate([colour * alpha, alpha], axis=-1)
     return light
 
@@ -219,7 +232,7 @@ def _encode(light: Floats, *, srgb: bool = False) -> Picture:
 def _coded(light: Floats, *, srgb: bool) -> Picture:
     table = _from_unit() if srgb else _from_light()
     index = np.clip(light * np.float32(_STEPS) + np.float32(0.5), 0, _STEPS).astype(np.uint16)
-    coded: Picture = table[index]
+    coded: Picture = np.take(table, index)
     return coded
 
 
