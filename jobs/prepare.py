@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.data.prepare import PrepareConfig, Prepared, prepare
-from core.data.scan import core_count
+from core.data.transform import core_count
 from core.errors import UserError
 from jobs.cli import run_job
 

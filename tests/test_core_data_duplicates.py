@@ -1,4 +1,5 @@
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from core.data.decode import decode
-from core.data.duplicates import find_groups, near_pairs, thumbnail
+from core.data.duplicates import Level, find_groups, near_pairs, thumbnail
 from core.data.starter import LABELS, draw_animal
 from core.images import Picture
 
@@ -53,9 +54,10 @@ def test_plain_pictures_and_fine_noise_are_not_copies_of_each_other() -> None:
 
 
 def test_equal_digests_are_copies_whatever_the_thumbnails_say() -> None:
-    thumbs = np.zeros((4, 16, 16, 4), np.uint8)
+    thumbs = np.zeros((4, 32, 32, 4), np.uint8)
     by_bytes, by_pixels = ["a", "b", "c", "a"], ["p", "q", "q", "r"]
-    for level in ("exact", "near"):
+    levels: tuple[Level, ...] = ("exact", "near", "moved")
+    for level in levels:
         assert find_groups([by_bytes, by_pixels], thumbs, level=level).tolist() == [0, 1, 1, 0]
 
 
@@ -79,11 +81,30 @@ def test_a_long_chain_of_small_changes_is_cut_into_bounded_groups() -> None:
     assert 2 <= sizes.max() <= 16
 
 
+def test_moved_turned_and_zoomed_copies_are_found() -> None:
+    meadow = np.asarray(Image.linear_gradient("L").resize((160, 160))).astype(np.uint8) // 2 + 80
+    ground = np.stack([meadow // 2, meadow, meadow // 3], axis=-1)
+    cat = np.zeros((160, 160, 4), np.uint8)
+    cat[32:128, 32:128] = draw_animal("cat", 3, 96)
+    alpha = cat[..., 3:] / 255
+    colour = Image.fromarray((cat[..., :3] * alpha + ground * (1 - alpha)).astype(np.uint8))
+    base = colour.crop((30, 30, 130, 130))
+    moved = [
+        colour.crop((40, 24, 140, 124)),
+        colour.rotate(8, Image.Resampling.BICUBIC).crop((30, 30, 130, 130)),
+        colour.crop((40, 40, 124, 124)).resize((100, 100)),
+        colour.crop((24, 36, 124, 136)).transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+    ]
+    others = [scene(seed, 100) for seed in range(2, 12)]
+    pictures = [np.asarray(each) for each in [base, *moved, *others]]
+    assert groups_of(pictures) == [0] * 5 + list(range(5, 15))
+
+
 @pytest.mark.slow
 def test_a_set_of_like_pictures_keeps_memory_bounded() -> None:
     base = thumbnail(np.asarray(scene(1)))
     rng = np.random.default_rng(0)
-    thumbs = np.clip(base + rng.normal(0, 3, (3000, 16, 16, 4)), 0, 255).astype(np.uint8)
+    thumbs = np.clip(base + rng.normal(0, 3, (3000, 32, 32, 4)), 0, 255).astype(np.uint8)
     thumbs[..., 3] = 255
     pairs = near_pairs(thumbs)
     assert len(pairs.left) <= 2_100_000
@@ -97,3 +118,16 @@ def test_the_mirrored_copies_in_the_real_photographs_are_found(real_data: Path) 
     groups = groups_of([decode(path.read_bytes()) for path in paths])
     assert groups[:4] == [0, 0, 2, 2]
     assert groups[4:] == list(range(4, 104))
+
+
+@pytest.mark.realdata
+def test_augmented_copies_of_real_photographs_share_a_group(real_data: Path) -> None:
+    paths = sorted((real_data / "messy" / "rabbit_augmented").iterdir())
+    originals = [re.sub(r"^aug_(.*)_0_\d+$", r"\1", path.stem) for path in paths]
+    groups = groups_of([decode(path.read_bytes()) for path in paths])
+    mixed: dict[int, set[str]] = {group: set() for group in groups}
+    for group, original in zip(groups, originals, strict=True):
+        mixed[group].add(original)
+    assert len(set(originals)) == 60
+    assert all(len(names) == 1 for names in mixed.values())
+    assert len(mixed) <= 80  # without moved copies 290

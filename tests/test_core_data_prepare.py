@@ -315,7 +315,7 @@ def test_all_real_photographs_go_in_and_twice_give_one_digest(
         assert abs(counts["validation"] - 80) <= 2
     lines = (tmp_path / "1" / "duplicates.jsonl").read_text().splitlines()
     groups = [json.loads(line) for line in lines]
-    assert 3 <= len(groups) <= 12
+    assert 20 <= len(groups) <= 40
     assert max(len(group["file_names"]) for group in groups) <= 4
 
 

@@ -3,7 +3,7 @@
 Near copies — re-encoded, resized, brightened, slightly cropped, mirrored — are found in two steps.
 The low frequencies of a thumbnail's cosine transform (what pHash thresholds to 64 bits; kept as
 numbers here, for bits collapse on plain pictures) name candidates by their cosine, block by block.
-The thumbnails themselves, compared pixel by pixel, then decide.
+The thumbnails themselves, compared pixel by pixel, then decide. Moved copies: core.data.moved.
 """
 
 import dataclasses
@@ -14,14 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from core.data.moved import moved_pairs
 from core.data.transform import resize
 from core.images import Picture
 
-Level = Literal["exact", "near"]
+Level = Literal["exact", "near", "moved"]
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
-THUMB_PX = 16
+THUMB_PX = 32
+_SMALL_PX = THUMB_PX // 2
 _CANDIDATE_COSINE = 0.95
 _GREY_CORRELATION = 0.97
 _COLOUR_CORRELATION = 0.9
@@ -45,7 +47,7 @@ class Pairs:
 
 
 def thumbnail(image_hwc: Picture) -> Picture:
-    """The whole picture squeezed to 16×16×4, premultiplied."""
+    """The whole picture squeezed to 32×32×4, premultiplied."""
     small = resize(image_hwc, (THUMB_PX, THUMB_PX), colour_space="srgb")
     if small.shape[-1] == 4:
         return small
@@ -57,7 +59,7 @@ def find_groups(
     digests: Sequence[Sequence[str]],
     thumbs_nhwc: NDArray[np.uint8],
     *,
-    level: Level = "near",
+    level: Level = "moved",
     largest: int | None = None,
 ) -> Integers:
     """For each picture, the index of the first picture of its group.
@@ -71,16 +73,19 @@ def find_groups(
     if level == "exact" or count < 2:
         return _components(count, exact)
     near = near_pairs(thumbs_nhwc)
-    pairs = Pairs(
-        left=np.concatenate([exact.left, near.left]),
-        right=np.concatenate([exact.right, near.right]),
-        likeness=np.concatenate([exact.likeness, near.likeness]),
-    )
+    found = [(pairs.left, pairs.right, pairs.likeness) for pairs in (exact, near)]
+    if level == "moved":
+        found.append(moved_pairs(thumbs_nhwc))
+    pairs = _joined(found)
     return _bounded_components(count, pairs, largest or max(16, count // 50))
 
 
 def near_pairs(thumbs_nhwc: NDArray[np.uint8]) -> Pairs:
-    """All pairs of near copies, with memory for one block of the comparison at a time."""
+    """All pairs of near copies, with memory for one block of the comparison at a time.
+
+    `thumbs_nhwc` is N×32×32×4.
+    """
+    thumbs_nhwc = _halved(thumbs_nhwc)
     features = _low_frequencies(thumbs_nhwc)
     starts = range(0, len(features), _BLOCK)
     blocks = [(a, b) for a in starts for b in starts if a <= b]
@@ -101,6 +106,15 @@ def near_pairs(thumbs_nhwc: NDArray[np.uint8]) -> Pairs:
             threshold, pairs = _thinned(len(features), _joined(found), threshold)
             found, held = [(pairs.left, pairs.right, pairs.likeness)], len(pairs.left)
     return _joined(found)
+
+
+def _halved(thumbs_nhwc: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    small = np.empty((len(thumbs_nhwc), _SMALL_PX, _SMALL_PX, 4), np.uint8)
+    for start in range(0, len(small), _BLOCK):
+        block = thumbs_nhwc[start : start + _BLOCK].astype(np.uint16)
+        total = sum(block[:, y::2, x::2] for y in (0, 1) for x in (0, 1))
+        small[start : start + _BLOCK] = (total + np.uint16(2)) >> np.uint16(2)
+    return small
 
 
 def _joined(found: Sequence[tuple[Integers, Integers, Floats]]) -> Pairs:
@@ -130,8 +144,8 @@ def _chosen(pairs: Pairs, keep: NDArray[np.bool_]) -> Pairs:
 
 def _low_frequencies(thumbs_nhwc: NDArray[np.uint8]) -> Floats:
     """N×64 unit vectors: the 8×8 lowest frequencies without the mean; ~0 for plain pictures."""
-    wave = np.outer(np.arange(8), 2 * np.arange(THUMB_PX) + 1) * (np.pi / (2 * THUMB_PX))
-    basis = (np.cos(wave) / THUMB_PX).astype(np.float32)
+    wave = np.outer(np.arange(8), 2 * np.arange(_SMALL_PX) + 1) * (np.pi / (2 * _SMALL_PX))
+    basis = (np.cos(wave) / _SMALL_PX).astype(np.float32)
     features = np.empty((len(thumbs_nhwc), 64), np.float32)
     for start in range(0, len(features), _BLOCK):
         grey = _grey(thumbs_nhwc[start : start + _BLOCK])

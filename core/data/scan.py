@@ -6,7 +6,6 @@ not depend on which worker did what, and no pixel travels between processes.
 
 import dataclasses
 import multiprocessing
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -141,13 +140,6 @@ def remove_scratch(folder: Path) -> None:
     """Delete the scan's scratch files."""
     for name in _FILES:
         (folder / name).unlink()
-
-
-def core_count() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _scan_chunks(

@@ -7,6 +7,7 @@ Smith, "Alpha and the History of Digital Compositing" (1995), and Porter and Duf
 
 import dataclasses
 import functools
+import os
 from typing import Any, Literal
 
 import numpy as np
@@ -106,11 +107,19 @@ def resize(
 
 def use_one_thread() -> None:
     """Keep OpenCV to the calling thread: worker processes already fill the cores."""
-    _cv2().setNumThreads(0)
+    opencv().setNumThreads(0)
+
+
+def core_count() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @functools.cache
-def _cv2() -> Any:
+def opencv() -> Any:
+    """OpenCV, untyped: the one door to it, opened when first needed."""
     import cv2
 
     return cv2
@@ -164,7 +173,7 @@ def _shrunk_in_strips(
     factor = min(width // (4 * size_wh[0]), height // (4 * size_wh[1]))
     if factor < 2 or height * width < 2**22:
         return None
-    cv2 = _cv2()
+    cv2 = opencv()
     # Whole blocks only: less than a quarter of a target pixel falls away at the far edges.
     out_h, out_w = height // factor, width // factor
     small = np.empty((out_h, out_w, image_hwc.shape[-1]), np.float32)
@@ -182,21 +191,23 @@ def _scale(light: Floats, size_wh: tuple[int, int], resample: Resample) -> Float
         planes = [Image.fromarray(plane) for plane in np.moveaxis(light, -1, 0)]
         scaled_planes = [plane.resize(size_wh, Image.Resampling.LANCZOS) for plane in planes]
         return np.stack([np.asarray(plane, np.float32) for plane in scaled_planes], axis=-1)
-    scaled: Floats = _cv2().resize(light, size_wh, interpolation=_method(light, size_wh))
+    scaled: Floats = opencv().resize(light, size_wh, interpolation=_method(light, size_wh))
     return scaled
 
 
 def _scale_bytes(image_hwc: Picture, size_wh: tuple[int, int]) -> Picture:
     """Opaque coded values need no floats: OpenCV rounds and clamps as we would."""
     method = _method(image_hwc, size_wh)
-    scaled: Picture = _cv2().resize(np.ascontiguousarray(image_hwc), size_wh, interpolation=method)
+    scaled: Picture = opencv().resize(
+        np.ascontiguousarray(image_hwc), size_wh, interpolation=method
+    )
     return scaled
 
 
 def _method(image_hwc: NDArray[Any], size_wh: tuple[int, int]) -> int:
     height, width = image_hwc.shape[:2]
     shrinks = size_wh[0] <= width and size_wh[1] <= height
-    method: int = _cv2().INTER_AREA if shrinks else _cv2().INTER_CUBIC
+    method: int = opencv().INTER_AREA if shrinks else opencv().INTER_CUBIC
     return method
 
 
@@ -205,7 +216,7 @@ def _decode(image_hwc: Picture, *, srgb: bool = False, premultiplied: bool = Fal
     table = _to_unit() if srgb else _to_light()
     if image_hwc.shape[-1] == 3:
         # OpenCV looks up eight times as fast as numpy, and this is half of all the work.
-        opaque: Floats = _cv2().LUT(np.ascontiguousarray(image_hwc), table)
+        opaque: Floats = opencv().LUT(np.ascontiguousarray(image_hwc), table)
         return opaque
     alpha = image_hwc[..., 3:].astype(np.float32) / 255
     if premultiplied:

