@@ -32,7 +32,7 @@ class ClassConditionalPipeline(DiffusionPipeline):  # type: ignore[misc]  # diff
     def __init__(
         self,
         unet: UNet2DModel,
-        labels: list[str],
+        labels: Sequence[str] = (),
         patch: int = 1,
         sigma_data: float = 0.5,
         facts: dict[str, Any] | None = None,

@@ -3,7 +3,7 @@
     model.safetensors     the weights being trained
     ema.safetensors       their average, from which samples are made
     optimizer.pt          AdamW's moments (tensors only, loaded with weights_only)
-    state.json            steps done
+    state.json            steps done, figures not yet logged
 
 Order, noise and dropout are functions of (seed, step): no random state has to be kept.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from diffusers import UNet2DModel
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from core.errors import UserError
 from core.files import atomic_folder, read_json, write_json
@@ -30,6 +31,8 @@ class TrainingState:
     optimizer: torch.optim.Optimizer
     step: int = 0
     """Steps done."""
+    unlogged: list[tuple[Tensor, Tensor]] = dataclasses.field(default_factory=list)
+    """Loss and gradient norm of the steps since the last row of metrics.jsonl."""
 
 
 def save_checkpoint(state: TrainingState, run: RunFolder, *, keep: int) -> Path:
@@ -41,7 +44,8 @@ def save_checkpoint(state: TrainingState, run: RunFolder, *, keep: int) -> Path:
         save_file(_contiguous(state.unet), temporary / "model.safetensors")
         save_file(_contiguous(state.ema), temporary / "ema.safetensors")
         torch.save(state.optimizer.state_dict(), temporary / "optimizer.pt")
-        write_json(temporary / "state.json", {"step": state.step})
+        pending = [[float(loss), float(norm)] for loss, norm in state.unlogged]
+        write_json(temporary / "state.json", {"step": state.step, "unlogged": pending})
     for step in run.steps_saved()[:-keep]:
         shutil.rmtree(run.checkpoint(step))
     return folder
@@ -63,7 +67,9 @@ def restore_newest(state: TrainingState, run: RunFolder) -> bool:
         state.ema.load_state_dict(load_file(folder / "ema.safetensors"))
         moments = torch.load(folder / "optimizer.pt", map_location="cpu", weights_only=True)
         state.optimizer.load_state_dict(moments)
-        state.step = int(read_json(folder / "state.json")["step"])
+        rest = read_json(folder / "state.json")
+        state.step = int(rest["step"])
+        state.unlogged = [(torch.tensor(a), torch.tensor(b)) for a, b in rest["unlogged"]]
     except Exception as error:
         raise UserError(
             f"the checkpoint {folder} cannot be read ({type(error).__name__}: {error}); "

@@ -86,18 +86,28 @@ class _Trainer:
             _stop_requests() as stop,
             fast_kernels(self.device),
         ):
-            log = _Log(state.step)
+            speed = _Speed(state.step)
             while state.step < config.steps:
-                log.add(*self._step())
+                state.unlogged.append(self._step())
                 bar.update()
                 if state.step % config.log_every == 0 or state.step == config.steps:
-                    figures = log.figures(state.step, config)
-                    self._require_finite(figures["loss"])
-                    record.add(state.step, figures)
-                    bar.set_postfix_str(
-                        f"loss {figures['loss']:.4f}, {figures['images_per_s']:.0f} images/s"
-                    )
+                    bar.set_postfix_str(self._log(record, speed))
                 self._now_and_then(record, stop)
+
+    def _log(self, record: Record, speed: "_Speed") -> str:
+        """Write a row for the steps since the last one; a short form for the progress bar."""
+        state, config = self.state, self.config
+        losses, norms = zip(*state.unlogged, strict=True)
+        state.unlogged.clear()
+        figures = {
+            "loss": float(torch.stack(losses).mean()),
+            "gradient_norm": float(torch.stack(norms).mean()),
+            "learning_rate": learning_rate(config, state.step - 1),
+            "images_per_s": speed.images_per_s(state.step, config.batch_size),
+        }
+        self._require_finite(figures["loss"])
+        record.add(state.step, figures)
+        return f"loss {figures['loss']:.4f}, {figures['images_per_s']:.0f} images/s"
 
     def _step(self) -> tuple[Tensor, Tensor]:
         """One optimiser step; mean loss and gradient norm, still on the device."""
@@ -187,30 +197,18 @@ class _Trainer:
         )
 
 
-class _Log:
-    """Losses since the last row, left on the device until the row is written."""
+class _Speed:
+    """Pictures per second since it was last asked."""
 
     def __init__(self, step: int) -> None:
-        self._losses: list[Tensor] = []
-        self._norms: list[Tensor] = []
         self._step, self._begun = step, time.perf_counter()
 
-    def add(self, loss: Tensor, norm: Tensor) -> None:
-        """Remember one step's figures."""
-        self._losses.append(loss)
-        self._norms.append(norm)
-
-    def figures(self, step: int, config: TrainConfig) -> dict[str, float]:
-        """The row for the steps since the last one."""
-        loss = float(torch.stack(self._losses).mean())
-        norm = float(torch.stack(self._norms).mean())
+    def images_per_s(self, step: int, batch_size: int) -> float:
+        """The rate since the last call (or the start)."""
         now = time.perf_counter()
-        images = (step - self._step) * config.batch_size
-        speed = images / (now - self._begun)
-        self._losses, self._norms = [], []
+        speed = (step - self._step) * batch_size / (now - self._begun)
         self._step, self._begun = step, now
-        rate = learning_rate(config, step - 1)
-        return {"loss": loss, "gradient_norm": norm, "learning_rate": rate, "images_per_s": speed}
+        return speed
 
 
 @dataclasses.dataclass

@@ -1,0 +1,1 @@
+"""Tests, named test_<package>_<module>.py, and what they share."""

@@ -1,0 +1,235 @@
+"""Training runs: they learn, resume bit for bit, survive kills, and stop in time."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from core.diffusion.pipeline import ClassConditionalPipeline, open_pipeline
+from core.errors import UserError
+from core.rundir import RunFolder
+from core.training.loop import learning_rate, train
+from core.training.memory import TrainingPictures
+from core.training.record import read_metrics
+from tests.tiny import tiny_config, tiny_dataset
+
+WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
+TIMES = ("images_per_s",)
+
+
+def figures(run: Path) -> list[dict[str, float]]:
+    """The run's metrics less what depends on the clock."""
+    rows = read_metrics(RunFolder(run).metrics)
+    return [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
+
+
+def same_weights(left: Path, right: Path) -> bool:
+    first, second = load_file(left / WEIGHTS), load_file(right / WEIGHTS)
+    return first.keys() == second.keys() and all(
+        torch.equal(first[name], second[name]) for name in first
+    )
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "tiny"
+    tiny_dataset(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
+    from core.data.pinned import open_pinned
+
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    train(tiny_config(data=data), open_pinned(data), run, cpu=True)
+    return run
+
+
+def open_data(data: Path) -> Any:
+    from core.data.pinned import open_pinned
+
+    return open_pinned(data)
+
+
+def test_a_run_leaves_everything_that_it_promises(finished: Path, data: Path) -> None:
+    run = RunFolder(finished)
+    assert json.loads(run.config.read_text())["data"] == str(data)
+    assert json.loads(run.data.read_text())["digest"] == open_data(data).digest
+    rows = read_metrics(run.metrics)
+    assert [row["step"] for row in rows if "loss" in row] == [2, 4, 6, 8]
+    held_out = [row["held_out_loss"] for row in rows if "held_out_loss" in row]
+    assert len(held_out) == 2
+    assert held_out[1] < held_out[0]
+    assert list(run.tensorboard.iterdir())
+    assert run.grid(8).stat().st_size > 1000
+    assert run.steps_saved() == [6, 8]
+    card = (run.model / "README.md").read_text()
+    assert open_data(data).digest in card
+    assert "cat, fish" in card
+    assert not list(run.root.rglob("*.tmp"))
+
+
+def test_the_model_opens_as_a_pipeline(finished: Path) -> None:
+    pipeline = ClassConditionalPipeline.from_pretrained(finished / "model")
+    assert pipeline.label_names == ("cat", "fish")
+    image = pipeline(["fish"], seeds=[3], num_inference_steps=2).images[0]
+    assert image.size == (32, 32)
+    assert image.mode == "RGBA"
+    assert (finished / "model" / WEIGHTS).exists()
+    assert open_pipeline(finished).facts["licence"] == "unknown"
+
+
+def test_an_interrupted_run_equals_an_undisturbed_one_bit_for_bit(
+    finished: Path, data: Path, tmp_path: Path
+) -> None:
+    """Stop it by SIGTERM in the middle, as a scheduler would, and go on."""
+    config, dataset = tiny_config(data=data), open_data(data)
+    run = RunFolder(tmp_path / "stopped")
+    real_batch, calls = TrainingPictures.batch, []
+
+    def batch(self: TrainingPictures, step: int, **rest: int) -> Any:
+        calls.append(step)
+        if step == 4 and calls.count(4) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real_batch(self, step, **rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainingPictures, "batch", batch)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, dataset, run.root, cpu=True)
+    assert run.steps_saved() == [4, 5]
+    assert not run.model.exists()
+    train(config, dataset, run.root, cpu=True)
+    assert same_weights(finished / "model", run.model)
+    assert figures(run.root) == figures(finished)
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_and_ends_the_same(finished: Path, data: Path, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "killed")
+    root = Path(__file__).resolve().parents[1]
+    code = (
+        "import sys; from pathlib import Path; from tests.tiny import tiny_config\n"
+        "from core.data.pinned import open_pinned; from core.training.loop import train\n"
+        "import core.training.memory as memory, time\n"
+        "real = memory.TrainingPictures.batch\n"
+        "def slow(self, *a, **k):\n    time.sleep(0.2)\n    return real(self, *a, **k)\n"
+        "memory.TrainingPictures.batch = slow\n"
+        "train(tiny_config(data=Path(sys.argv[1])), open_pinned(Path(sys.argv[1])), "
+        "Path(sys.argv[2]), cpu=True)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", code, str(data), str(run.root)],
+        cwd=root,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 60
+    while not run.steps_saved() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert run.steps_saved()
+    assert not run.model.exists()
+    (run.checkpoints / ".step_00000008.half.tmp").mkdir()
+    train(tiny_config(data=data), open_data(data), run.root, cpu=True)
+    assert same_weights(finished / "model", run.model)
+    assert figures(run.root) == figures(finished)
+    assert not list(run.checkpoints.glob(".*"))
+
+
+def test_a_finished_run_is_left_alone(
+    finished: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (finished / "model" / WEIGHTS).stat().st_mtime_ns
+    train(tiny_config(data=data), open_data(data), finished, cpu=True)
+    assert "finished already" in capsys.readouterr().out
+    assert (finished / "model" / WEIGHTS).stat().st_mtime_ns == before
+
+
+def test_another_config_or_other_data_is_refused(
+    finished: Path, data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"learning_rate.*another --out"):
+        train(tiny_config(data=data, learning_rate=0.5), open_data(data), finished, cpu=True)
+    other = tiny_dataset(tmp_path / "other", per_split=3)
+    with pytest.raises(UserError, match=r"data .* changed"):
+        train(tiny_config(data=data), other, finished, cpu=True)
+
+
+def test_two_at_once_in_one_folder_are_refused(data: Path, tmp_path: Path) -> None:
+    from core.files import exclusive
+
+    with (
+        exclusive(tmp_path / "run"),
+        pytest.raises(UserError, match="another process"),
+    ):
+        train(tiny_config(data=data), open_data(data), tmp_path / "run", cpu=True)
+
+
+def test_a_loss_that_is_not_finite_stops_with_advice(data: Path, tmp_path: Path) -> None:
+    config = tiny_config(data=data, learning_rate=1e30, warmup_steps=0, clip_norm=1e30)
+    with pytest.raises(UserError, match=r"loss is (nan|inf).*--learning-rate 3.3e\+29"):
+        train(config, open_data(data), tmp_path / "run", cpu=True)
+    for step in RunFolder(tmp_path / "run").steps_saved():
+        folder = RunFolder(tmp_path / "run").checkpoint(step)
+        weights = load_file(folder / "model.safetensors")
+        assert all(tensor.isfinite().all() for tensor in weights.values())
+
+
+def test_a_broken_checkpoint_is_named(data: Path, tmp_path: Path, finished: Path) -> None:
+    run = RunFolder(tmp_path / "broken")
+    shutil.copytree(finished, run.root)
+    shutil.rmtree(run.model)
+    (run.checkpoint(8) / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(UserError, match=r"step_00000008 cannot be read"):
+        train(tiny_config(data=data), open_data(data), run.root, cpu=True)
+
+
+def test_batches_do_not_depend_on_the_number_of_processes(data: Path) -> None:
+    pictures = TrainingPictures(open_data(data), tiny_config(data=data), torch.device("cpu"))
+    whole = pictures.batch(5)
+    halves = [pictures.batch(5, rank=rank, processes=2) for rank in range(2)]
+    for name in ("clean", "labels", "sigma", "noise"):
+        parts = [getattr(half, name) for half in halves]
+        assert torch.equal(torch.cat(parts), getattr(whole, name))
+
+
+def test_every_epoch_shows_every_picture_once_in_a_new_order(data: Path) -> None:
+    pictures = TrainingPictures(open_data(data), tiny_config(data=data), torch.device("cpu"))
+    epochs = [torch.cat([pictures._rows(2 * e), pictures._rows(2 * e + 1)]) for e in range(3)]
+    assert all(sorted(epoch.tolist()) == list(range(8)) for epoch in epochs)
+    assert not torch.equal(epochs[0], epochs[1])
+
+
+def test_the_rate_warms_up_and_decays() -> None:
+    config = tiny_config(steps=100, warmup_steps=10, learning_rate=1.0)
+    rates = [learning_rate(config, step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == pytest.approx(rates[9], rel=0.05)
+    assert rates[99] < 0.001
+    constant = tiny_config(steps=100, warmup_steps=10, learning_rate=1.0, decay="constant")
+    assert learning_rate(constant, 99) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("steps", 0), ("learning_rate", -1.0), ("block_channels", (30,)), ("attention_levels", (5,))],
+)
+def test_senseless_settings_are_refused(field: str, value: object) -> None:
+    with pytest.raises(UserError, match="--" + field.replace("_", "-")):
+        tiny_config(**{field: value})
+
+
+def test_pictures_that_do_not_fit_the_network_are_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"32 px pictures do not fit --patch 32"):
+        train(tiny_config(data=data, patch=32), open_data(data), tmp_path / "run", cpu=True)
