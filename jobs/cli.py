@@ -8,6 +8,7 @@ import contextlib
 import importlib
 import io
 import json
+import os
 import re
 import sys
 import time
@@ -40,7 +41,7 @@ F = TypeVar("F", bound=Flags)
 
 def run_job(
     flags_type: type[F],
-    run: Callable[[F], None],
+    run: Callable[[F], str | None],
     argv: Sequence[str] | None = None,
     *,
     verb: str,
@@ -49,7 +50,8 @@ def run_job(
 ) -> int:
     """Parse `argv` (default: the process's), print the config, run the job; the exit code.
 
-    0 done (or dry run), 2 the user can mend it (one line on stderr), 130 interrupted.
+    `run` may return a closing line, printed last. Exit codes: 0 done (or dry run), 2 the user can
+    mend it (one line on stderr), 130 interrupted, 141 nobody reads the output any more.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -58,12 +60,18 @@ def run_job(
         if flags.dry_run:
             return 0
         begun = time.monotonic()
-        run(flags)
+        closing = run(flags)
         print(f"{verb}: done in {_duration(time.monotonic() - begun)}")
+        if closing:
+            print(closing)
         return 0
     except UserError as error:
         print(f"{verb}: error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # The reader (a pager, `head`) has left: leave too, without a second complaint at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print(f"{verb}: stopped; the same command goes on from here", file=sys.stderr)
         return 130
@@ -112,7 +120,7 @@ def _parse(
                 description=description,
                 args=arguments,
                 default=default,
-                config=(tyro.conf.OmitArgPrefixes,),
+                config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
             )
             return cast(F, flags)
     except SystemExit as stop:
@@ -126,7 +134,10 @@ def _one_line(message: str) -> str:
     text = re.sub(r"\x1b\[[0-9;]*m", "", message)
     text = re.sub(r"[╭╮╰╯│─]+", " ", text)
     text = re.sub(r"\s+", " ", text).strip()
-    return re.sub(r"^Parsing error\s+", "", text)
+    text = re.sub(r"^(Parsing error|Value error|Invalid choice|Unrecognized options)\s+", "", text)
+    return text.replace(" For full helptext, see", "; see").replace(
+        " For full helptext, run", "; see"
+    )
 
 
 def _duration(seconds: float) -> str:

@@ -38,15 +38,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
 
 
-def run(flags: PrepareFlags) -> None:
-    """Prepare, then say what was made, where, and what to do next."""
+def run(flags: PrepareFlags) -> str:
+    """Prepare, say what was made, where, and what to do next; how many were rejected comes last."""
     if flags.workers is not None and flags.workers < 1:
         raise UserError(f"workers is {flags.workers}: give 1 or more")
     out = flags.out or default_out(flags.config)
     result = prepare(flags.config, out, workers=flags.workers or core_count())
     _report(result)
     print(f"next: python jobs/train.py --data {shlex.quote(str(out))} --preset starter")
-    print(f"{result.rejected} pictures rejected" + _where_rejected(result))
+    return f"{result.rejected} pictures rejected" + _where_rejected(result)
 
 
 def default_out(config: PrepareConfig) -> Path:

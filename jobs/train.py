@@ -64,12 +64,13 @@ def _dataset(flags: TrainFlags) -> PinnedDataset:
     if flags.config.data is not None:
         return open_pinned(flags.config.data)
     from core.data.prepare import PrepareConfig, prepare
+    from core.data.transform import core_count
 
     size_px = preset_size_px(flags.preset)
     folder = Path("datasets") / f"starter-{size_px}"
     if not folder.exists():
         print(f"no --data: preparing the starter animals in {folder}")
-    prepare(PrepareConfig(source="starter", size_px=size_px), folder)
+    prepare(PrepareConfig(source="starter", size_px=size_px), folder, workers=core_count())
     return open_pinned(folder)
 
 
