@@ -73,9 +73,10 @@ def _inputs(sample_set: SampleSet, config: ExportConfig) -> dict[str, Any]:
     settings = {k: v for k, v in config_to_dict(config).items() if k != "samples"}
     settings["name"] = config.pack_name
     if config.upscaler != LANCZOS:
+        from exporters.superres import load_upscaler  # torch only when weights are asked for
+
         weights = Path(config.upscaler)
-        if not weights.is_file():
-            raise UserError(f"upscaler {weights} does not exist; give lanczos or a weights file")
+        load_upscaler(weights)  # refused here, once, and not for each picture
         settings["upscaler"] = f"{weights.name} sha256:{digest_file(weights)}"
     return {"samples": sample_set.digest, "settings": settings}
 
@@ -151,8 +152,8 @@ def _write_pack(
         "sampling": _portable(sample_set.settings),
         "digital_source_type": SOURCE_TYPE,
         "tools": {name: _version(name) for name in ("menagerie", "vtracer", "resvg-py", "pillow")},
-        "reference": "the enlarged picture, its edges sharpened, cut out at the alpha threshold, "
-        "before the palette",
+        "reference": "the enlarged picture, its edges sharpened, cut out at the alpha threshold "
+        "(supersampled), before the palette",
         "stickers": entries,
         "refused": refused,
     }

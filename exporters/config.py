@@ -71,10 +71,14 @@ class ExportConfig:
         """The pack's name."""
         return self.name or self.samples.resolve().name
 
-    def palette_sizes(self) -> tuple[int, ...]:
-        """The palettes to try, smallest first."""
+    def attempts(self) -> tuple[tuple[int, int], ...]:
+        """The palettes to try, smallest first, each with its step towards more detail.
+
+        The largest is tried twice, the second time with far finer regions.
+        """
         more = (size for size in COLOUR_LADDER if self.colours < size <= self.max_colours)
-        return (self.colours, *more)
+        sizes = (self.colours, *more)
+        return (*((size, step) for step, size in enumerate(sizes)), (sizes[-1], len(sizes) + 1))
 
 
 def _within(name: str, value: float, least: float, most: float) -> None:

@@ -20,9 +20,11 @@ Indices = NDArray[np.int64]
 
 SMOOTH_PX = 2.0
 """Standard deviation of the smoothing along an outline: just enough to hide pixel stairs."""
-REACH_PX = 4
+REACH_PX = 6
 """How far along the outline a direction is measured."""
 CORNER_DEGREES = 50.0
+STRAIGHT_PX = 0.25
+"""A segment that stays this close to its chord is a line."""
 ROUNDS = 12
 
 
@@ -47,7 +49,7 @@ def fit_outlines(
 
     Points on the border of the `frame_px` square stay on it.
     """
-    tracks = _lay_tracks([_smooth(_steps(outline), frame_px) for outline in outlines])
+    tracks = _lay_tracks([_steps(outline) for outline in outlines], frame_px)
     starts, ends, owners = _first_segments(tracks)
     done: list[tuple[Indices, Indices, Curves]] = []
     for remaining in reversed(range(ROUNDS)):
@@ -84,36 +86,81 @@ def _steps(outline: Points) -> Points:
     )
 
 
-def _smooth(points: Points, frame_px: float) -> Points:
-    """Gaussian smoothing around a closed outline; what lies on the frame stays."""
+def _smooth(points: Points) -> Points:
+    """Gaussian smoothing around a closed outline."""
     reach = min(round(3 * SMOOTH_PX), (len(points) - 1) // 2)
     offsets = np.arange(-reach, reach + 1)
     weights = np.exp(-(offsets**2) / (2 * SMOOTH_PX**2))
     weights /= weights.sum()
     padded = np.concatenate([points[len(points) - reach :], points, points[:reach]])
-    smooth = np.stack([np.convolve(padded[:, axis], weights, "valid") for axis in (0, 1)], axis=1)
-    on_frame = (points.min(axis=1) <= 0) | (points.max(axis=1) >= frame_px)
-    return np.where(on_frame[:, None], points, smooth)
+    return np.stack([np.convolve(padded[:, axis], weights, "valid") for axis in (0, 1)], axis=1)
 
 
-def _lay_tracks(outlines: Sequence[Points]) -> _Tracks:
-    forwards, backwards, corners = [], [], []
-    for points in outlines:
-        reach = max(1, min(REACH_PX, len(points) // 4))
-        forward = _unit(np.roll(points, -reach, axis=0) - points)
-        backward = _unit(np.roll(points, reach, axis=0) - points)
+def _snap(points: Points, steps: Points, frame_px: float) -> Points:
+    """What lies on the frame is not smoothed, and the frame's corners are reached."""
+    near = (steps <= 0.5) | (steps >= frame_px - 0.5)
+    on_frame = (steps.min(axis=1) <= 0) | (steps.max(axis=1) >= frame_px)
+    if not on_frame.any():
+        return points
+    snapped = np.where(on_frame[:, None], steps, points)
+    corner = near.all(axis=1)
+    snapped[corner] = np.where(steps[corner] < frame_px / 2, 0, frame_px)
+    return snapped
+
+
+def _lay_tracks(outlines: Sequence[Points], frame_px: float) -> _Tracks:
+    tracks, forwards, backwards, corners = [], [], [], []
+    for steps in outlines:
+        reach = max(1, min(REACH_PX, len(steps) // 4))
+        points = _snap(_smooth(steps), steps, frame_px)
+        corner = _corners(*_directions(points, reach), reach)
+        cut = _near(corner, round(2 * SMOOTH_PX))  # smoothing has cut the corners off
+        points[cut] = _snap(steps, steps, frame_px)[cut]
+        for place in np.flatnonzero(corner):
+            points[place] = _corner_point(points, int(place), reach)
+        forward, backward = _directions(points, reach)
+        tracks.append(points)
         forwards.append(forward)
         backwards.append(backward)
-        corners.append(_corners(forward, backward, reach))
-    lengths = np.array([len(points) for points in outlines])
+        corners.append(corner)
+    lengths = np.array([len(points) for points in tracks])
     return _Tracks(
-        points=_twice(outlines),
+        points=_twice(tracks),
         forward=_twice(forwards),
         backward=_twice(backwards),
         starts=2 * (np.cumsum(lengths) - lengths),
         lengths=lengths,
         corners=np.concatenate(corners),
     )
+
+
+def _corner_point(points: Points, place: int, reach: int) -> Points:
+    """Where the two sides of a corner would meet; the point itself when that is far off."""
+    near = min(2, reach)
+    around = points[np.arange(place - reach, place + reach + 1) % len(points)]
+    before, after = around[reach - near], around[reach + near]
+    into, out = before - around[0], after - around[-1]
+    cross = into[0] * out[1] - into[1] * out[0]
+    if abs(cross) < 0.3 * np.hypot(*into) * np.hypot(*out) or reach <= near:
+        return np.asarray(points[place])
+    gap = after - before
+    meeting = before + into * (gap[0] * out[1] - gap[1] * out[0]) / cross
+    far = np.abs(meeting - points[place]).max() > 1.5
+    return np.asarray(points[place] if far else meeting)
+
+
+def _near(marked: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+    """The marked places of a ring and `reach` on either side."""
+    near = np.zeros_like(marked)
+    for place in np.flatnonzero(marked):
+        near[np.arange(place - reach, place + reach + 1) % len(marked)] = True
+    return near
+
+
+def _directions(points: Points, reach: int) -> tuple[Points, Points]:
+    """Unit directions to the points `reach` ahead and behind."""
+    ahead = _unit(np.roll(points, -reach, axis=0) - points)
+    return ahead, _unit(np.roll(points, reach, axis=0) - points)
 
 
 def _corners(forward: Points, backward: Points, reach: int) -> NDArray[np.bool_]:
@@ -157,8 +204,19 @@ def _fit(tracks: _Tracks, starts: Indices, ends: Indices) -> tuple[Curves, Point
     distance = _squares(_at(curves[segment], time) - points)
     largest = np.maximum.reduceat(distance, first)
     candidates = np.flatnonzero(distance == largest[segment])
+    curves = _straighten(curves, points, segment, first)
     _, position = np.unique(segment[candidates], return_index=True)
     return curves, np.sqrt(largest), index[candidates[position]]
+
+
+def _straighten(curves: Curves, points: Points, segment: Indices, first: Indices) -> Curves:
+    """What hardly leaves its chord becomes a line, which a slanting end tangent would bend."""
+    chord = curves[:, 3] - curves[:, 0]
+    across = _unit(np.stack([-chord[:, 1], chord[:, 0]], axis=1))
+    off = np.abs(_dots(points - curves[segment, 0], across[segment]))
+    line = np.stack([curves[:, 0] + chord * share for share in (0, 1 / 3, 2 / 3, 1)], axis=1)
+    straight = np.maximum.reduceat(off, first) < STRAIGHT_PX
+    return np.where(straight[:, None, None], line, curves)
 
 
 def _tangents(tracks: _Tracks, starts: Indices, ends: Indices) -> tuple[Points, Points]:

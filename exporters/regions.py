@@ -49,6 +49,8 @@ def absorb_small(
     for label in range(len(palette)):
         own = (labels == label) & mask
         window = bounds(own, 0)
+        if window[0].stop == 0:
+            continue
         islands, stats = components(own[window], diagonal=False)
         for index in range(1, len(stats)):
             x, y, wide, high, area = (int(value) for value in stats[index])

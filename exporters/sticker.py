@@ -29,6 +29,10 @@ from exporters.vision import Field, Labels, Mask, resize_linear, rgb_to_lab, use
 
 TRACE_SCALE = 2
 """Outlines are taken at this many times the SVG's size: half a pixel is too coarse for hair."""
+SPECK_PX = 4
+"""vtracer drops what is smaller than a square of this side, in pixels of the tracing."""
+REACH_DB = 1.0
+"""How much curves fitted twice as closely can gain; a picture further off needs more colours."""
 PALETTE_SAMPLE = 5
 """Every so many pixels are looked at to choose the palette."""
 
@@ -71,13 +75,14 @@ class _Subject:
     colour_hwc: Field
     lab_hwc: Field
     """Colours without noise, in Lab."""
-    level: Field
     mask: Mask
+    fine_mask: Mask
+    """The silhouette at `TRACE_SCALE` times the resolution."""
     source_px: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Attempt:
+class _Detail:
     """How finely one attempt looks."""
 
     colours: int
@@ -90,8 +95,8 @@ class _Attempt:
         return max(2.5, 6.0 - self.step)
 
     @property
-    def detail(self) -> float:
-        """Factor on smoothing, speckle size and tolerance."""
+    def fineness(self) -> float:
+        """Factor on smoothing and speckle size."""
         return 0.75**self.step
 
 
@@ -110,25 +115,28 @@ def _trace_sample(
     sample: Sample, config: ExportConfig, provenance: Mapping[str, object]
 ) -> Sticker | Refused:
     subject = _prepare(sample.image_hwc, config)
-    reasons = ""
-    for step, colours in enumerate(config.palette_sizes()):
-        attempt = _Attempt(colours=colours, step=step)
-        labels, palette_rgb = _find_regions(subject, config, attempt)
-        ceiling = _ceiling_db(subject, labels, palette_rgb)
-        if ceiling < config.min_psnr_db:  # spare the tracing
-            reasons = f"{colours} colours reach {ceiling} dB, under {config.min_psnr_db:g}"
+    reason = ""
+    for colours, step in config.attempts():
+        detail = _Detail(colours=colours, step=step)
+        labels, palette_rgb = _find_regions(subject, config, detail)
+        ceiling_db = _ceiling_db(subject, labels, palette_rgb)
+        if ceiling_db < config.min_psnr_db:  # spare the tracing
+            reason = f"{colours} colours reach {ceiling_db} dB, under {config.min_psnr_db:g}"
             continue
         alt = describe(sample.label, palette_rgb, np.bincount(labels[subject.mask]))
-        svg = _draw(subject, labels, palette_rgb, config, attempt, alt)
-        rendered = render_svg(svg, config.size_px)
-        fidelity = measure(rendered, subject.reference_hwc)
-        found = complaints(
-            fidelity, min_psnr_db=config.min_psnr_db, min_alpha_iou=config.min_alpha_iou
-        )
-        if not found:
-            return _finish(sample, config, provenance, svg, rendered, fidelity, alt)
-        reasons = f"with {colours} colours: {'; '.join(found)}"
-    return Refused(label=sample.label, seed=sample.seed, reason=reasons)
+        for tolerance_px in (config.tolerance_px, config.tolerance_px / 2):
+            svg = _draw(subject, labels, palette_rgb, config, tolerance_px, alt)
+            rendered = render_svg(svg, config.size_px)
+            fidelity = measure(rendered, subject.reference_hwc)
+            found = complaints(
+                fidelity, min_psnr_db=config.min_psnr_db, min_alpha_iou=config.min_alpha_iou
+            )
+            if not found:
+                return _finish(sample, config, provenance, svg, rendered, fidelity, alt)
+            reason = f"with {colours} colours: {'; '.join(found)}"
+            if fidelity.psnr_db < config.min_psnr_db - REACH_DB:
+                break
+    return Refused(label=sample.label, seed=sample.seed, reason=reason)
 
 
 def _prepare(image_hwc: Picture, config: ExportConfig) -> _Subject:
@@ -138,40 +146,52 @@ def _prepare(image_hwc: Picture, config: ExportConfig) -> _Subject:
     level = find_silhouette(enlarged.picture_hwc, threshold=config.alpha_threshold, ramp_px=ramp_px)
     crisp = config.edges == "crisp" or (config.edges == "auto" and bool((level < 0).any()))
     window = bounds(level >= 0, math.ceil(2 * ramp_px))
-    level, mask = level[window], level[window] >= 0
+    mask, fine_mask, alpha = _supersample(level[window])
     calm = carry_outwards(enlarged.calm_hwc[window], ramp_px)
     walk = walk_off_edges(calm, ramp_px if crisp else 0)
     colour = walk.apply(carry_outwards(enlarged.picture_hwc[window], ramp_px))
     reference = np.zeros((config.size_px, config.size_px, 4), dtype=np.uint8)
     reference[window][..., :3] = np.rint(colour)
-    reference[window][..., 3] = 255
-    reference[window][~mask] = 0
+    reference[window][..., 3] = alpha
     return _Subject(
         reference_hwc=reference,
         window=window,
         colour_hwc=colour,
         lab_hwc=rgb_to_lab(walk.apply(calm)),
-        level=level,
         mask=mask,
+        fine_mask=fine_mask,
         source_px=config.size_px / max(image_hwc.shape[:2]),
     )
 
 
+def _supersample(level: Field) -> tuple[Mask, Mask, Picture]:
+    """The silhouette, the same at `TRACE_SCALE` times the resolution, and its share of each pixel.
+
+    The alpha is thresholded on the fine grid: a hard staircase would count the renderer's smooth
+    edges as errors.
+    """
+    height, width = level.shape
+    fine = resize_linear(level, width * TRACE_SCALE, height * TRACE_SCALE) >= 0
+    parts = fine.reshape(height, TRACE_SCALE, width, TRACE_SCALE).sum(axis=(1, 3))
+    alpha = (parts * 255 + TRACE_SCALE) // TRACE_SCALE**2
+    return level >= 0, fine, alpha.astype(np.uint8)
+
+
 def _find_regions(
-    subject: _Subject, config: ExportConfig, attempt: _Attempt
+    subject: _Subject, config: ExportConfig, detail: _Detail
 ) -> tuple[Labels, Picture]:
     """A map of flat regions, and the colour of each label (K×3, RGB)."""
     seen = subject.lab_hwc[subject.mask][::PALETTE_SAMPLE]
-    palette = find_palette(seen, attempt.colours, gap=attempt.gap)
+    palette = find_palette(seen, detail.colours, gap=detail.gap)
     count = len(palette)
     labels = assign(subject.lab_hwc, palette)
-    labels = smooth_labels(labels, count, max(0.5, 0.2 * attempt.detail * subject.source_px))
+    labels = smooth_labels(labels, count, max(0.5, 0.2 * detail.fineness * subject.source_px))
     labels = absorb_small(
         labels,
         subject.mask,
         palette,
-        speckle_px=config.speckle_source_px * attempt.detail * subject.source_px**2,
-        source_px=subject.source_px * attempt.detail,
+        speckle_px=config.speckle_source_px * detail.fineness * subject.source_px**2,
+        source_px=subject.source_px * detail.fineness,
     )
     return labels, _mean_colours(subject, labels, palette)
 
@@ -197,13 +217,13 @@ def _draw(
     labels: Labels,
     palette_rgb: Picture,
     config: ExportConfig,
-    attempt: _Attempt,
+    tolerance_px: float,
     title: str,
 ) -> str:
     """The regions as SVG."""
     fine = enlarge_labels(labels, len(palette_rgb), 0.1 * subject.source_px, TRACE_SCALE)
     height, width = fine.shape
-    fine[resize_linear(subject.level, width, height) < 0] = len(palette_rgb)
+    fine[~subject.fine_mask] = len(palette_rgb)
     paints = np.zeros((len(palette_rgb) + 1, 4), dtype=np.uint8)  # the last one is clear
     paints[:-1, :3] = palette_rgb
     paints[:-1, 3] = 255
@@ -211,8 +231,8 @@ def _draw(
     rows, columns = subject.window
     shapes = trace(
         flat,
-        speckle_px=4 if attempt.step == 0 else 2,
-        tolerance_px=config.tolerance_px * TRACE_SCALE * attempt.detail,
+        speckle_px=SPECK_PX,
+        tolerance_px=tolerance_px * TRACE_SCALE,
         origin_xy=(columns.start * TRACE_SCALE, rows.start * TRACE_SCALE),
         frame_px=config.size_px * TRACE_SCALE,
     )

@@ -26,7 +26,7 @@ class Enlarged:
     calm_hwc: Field
     """The same without the sample's noise: what the regions are found in."""
     ramp_px: float
-    """Width of an edge's blur: one pixel of what Lanczos enlarged."""
+    """Width of an edge's blur: one pixel of the sample."""
 
 
 def enlarge(image_hwc: Picture, *, size_px: int, upscaler: str = LANCZOS) -> Enlarged:
@@ -47,23 +47,32 @@ def enlarge(image_hwc: Picture, *, size_px: int, upscaler: str = LANCZOS) -> Enl
     from exporters.superres import upscale_premultiplied  # torch only when weights are asked for
 
     larger = upscale_premultiplied(source, Path(upscaler))
-    picture = lanczos(larger, size_px)
-    return Enlarged(picture_hwc=picture, calm_hwc=picture, ramp_px=size_px / larger.shape[0])
+    return Enlarged(
+        picture_hwc=lanczos(larger, size_px),
+        calm_hwc=lanczos(soothe(larger, TOLERANCE), size_px),
+        ramp_px=size_px / source.shape[0],
+    )
 
 
 def lanczos(premultiplied_hwc: Field, size_px: int) -> Field:
-    """Lanczos (3 lobes) resize of each channel, clipped so that colour never exceeds alpha."""
+    """Lanczos (3 lobes) resize of each channel, brought back to 0 ≤ colour ≤ alpha ≤ 255.
+
+    Where alpha swings over 255, colour is scaled down with it: clipped alone, it would leave a
+    bright rim.
+    """
     channels = [
         np.asarray(
             Image.fromarray(np.ascontiguousarray(premultiplied_hwc[..., channel])).resize(
                 (size_px, size_px), Image.Resampling.LANCZOS
             )
         )
-        for channel in range(premultiplied_hwc.shape[2])
+        for channel in range(4)
     ]
-    resized = np.clip(np.stack(channels, axis=2), 0, 255).astype(np.float32)
-    resized[..., :3] = np.minimum(resized[..., :3], resized[..., 3:])
-    return np.asarray(resized)
+    resized = np.stack(channels, axis=2)
+    resized *= 255 / np.maximum(resized[..., 3:], 255)
+    np.clip(resized[..., :3], 0, np.maximum(resized[..., 3:], 0), out=resized[..., :3])
+    np.maximum(resized[..., 3], 0, out=resized[..., 3])
+    return np.asarray(resized, dtype=np.float32)
 
 
 def _square(image_hwc: Picture) -> Field:
