@@ -17,8 +17,10 @@ from safetensors.torch import load_file
 from core.diffusion.pipeline import ClassConditionalPipeline, open_pipeline
 from core.errors import UserError
 from core.rundir import RunFolder
-from core.training.loop import learning_rate, train
+from core.training.loop import new_state, rate_share, train
 from core.training.memory import TrainingPictures
+from core.training.muon import orthogonalised
+from core.training.optimizers import new_optimizers
 from core.training.record import read_metrics
 from tests.tiny import tiny_config, tiny_dataset
 
@@ -212,13 +214,52 @@ def test_every_epoch_shows_every_picture_once_in_a_new_order(data: Path) -> None
 
 
 def test_the_rate_warms_up_and_decays() -> None:
-    config = tiny_config(steps=100, warmup_steps=10, learning_rate=1.0)
-    rates = [learning_rate(config, step) for step in range(100)]
+    config = tiny_config(steps=100, warmup_steps=10)
+    rates = [rate_share(config, step) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == pytest.approx(rates[9], rel=0.05)
     assert rates[99] < 0.001
-    constant = tiny_config(steps=100, warmup_steps=10, learning_rate=1.0, decay="constant")
-    assert learning_rate(constant, 99) == 1.0
+    constant = tiny_config(steps=100, warmup_steps=10, decay="constant")
+    assert rate_share(constant, 99) == 1.0
+
+
+@pytest.mark.parametrize("shape", [(64, 512), (512, 64), (64, 80), (64, 64)])
+def test_muon_makes_directions_orthogonal(shape: tuple[int, int]) -> None:
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    singular = torch.linalg.svdvals(orthogonalised(matrix))
+    # A square random matrix has singular values near 0, which five rounds cannot lift.
+    assert singular.max() < 1.35
+    assert singular.quantile(0.1) > 0.5
+    # The direction is kept: orthogonalising turns every singular pair by nothing.
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    assert (
+        torch.nn.functional.cosine_similarity(
+            orthogonalised(matrix).flatten(), (u @ v).flatten(), dim=0
+        )
+        > 0.9
+    )
+
+
+def test_muon_gets_the_matrices_and_adamw_the_rest(data: Path) -> None:
+    unet = new_state(tiny_config(data=data), open_data(data), torch.device("cpu")).unet
+    adamw, muon = new_optimizers(unet, tiny_config(optimizer="muon"))
+    count = [sum(len(g["params"]) for g in o.param_groups) for o in (adamw, muon)]
+    assert sum(count) == len(list(unet.parameters()))
+    assert all(p.ndim >= 2 for g in muon.param_groups for p in g["params"])
+    alone = new_optimizers(unet, tiny_config(optimizer="adamw"))
+    assert len(alone) == 1
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("prediction", ["edm", "clean"])
+def test_every_recipe_learns(data: Path, tmp_path: Path, optimizer: str, prediction: str) -> None:
+    config = tiny_config(
+        data=data, optimizer=optimizer, prediction=prediction, steps=30, sample_every=30
+    )
+    train(config, open_data(data), tmp_path / "run", cpu=True)
+    rows = read_metrics(RunFolder(tmp_path / "run").metrics)
+    held_out = [row["held_out_loss"] for row in rows if "held_out_loss" in row]
+    assert held_out[-1] < 0.8 * held_out[0]
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,17 @@
 """The network and its preconditioning: from a noisy picture to the model's guess of the clean one.
 
-Pictures are `batch_nchw`, float32 in [-1, 1], colour premultiplied by alpha. The U-Net sees them
-pixel-unshuffled by `patch`, so that a 64 px picture can cost what a 16 px one does.
+Pictures are `batch_nchw`, float32 in [-1, 1], colour premultiplied by alpha.
 """
 
+from typing import Literal
+
 import torch
-import torch.nn.functional as functional
 from diffusers import UNet2DModel
 from torch import Tensor, nn
+
+from core.diffusion.patches import PatchStatistics, PatchTransform
+
+Prediction = Literal["edm", "clean"]
 
 _TIME_SCALE = 250.0
 """The U-Net's sinusoidal embedding is made for times up to about 1000; ln(sigma) is below 5."""
@@ -47,13 +51,22 @@ def build_unet(
 
 
 class Denoiser(nn.Module):
-    """EDM preconditioning around a U-Net (Karras et al. 2022, table 1)."""
+    """Preconditioning around a U-Net that reads and writes whitened block frequencies.
 
-    def __init__(self, unet: UNet2DModel, *, patch: int, sigma_data: float) -> None:
+    `edm` follows Karras et al. 2022, table 1, with each frequency's own sigma_data; `clean` has the
+    network write the clean picture itself, which a narrow network learns sooner, because it need
+    not carry the noise through.
+    """
+
+    def __init__(
+        self, unet: UNet2DModel, statistics: PatchStatistics, prediction: Prediction
+    ) -> None:
         super().__init__()
         self.unet = unet
-        self.patch = patch
-        self.sigma_data = sigma_data
+        self.patches = PatchTransform(statistics)
+        self.prediction = prediction
+        self.bf16 = False
+        """Run the U-Net (and nothing else) in bfloat16."""
 
     @property
     def no_label(self) -> int:
@@ -62,17 +75,14 @@ class Denoiser(nn.Module):
 
     def forward(self, x: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
         """Clean pictures from noisy ones: x N×C×H×W, sigma N (noise std), labels N; N×C×H×W."""
-        variance = sigma**2 + self.sigma_data**2
-        c_skip = self.sigma_data**2 / variance
-        c_out = sigma * self.sigma_data / variance.sqrt()
-        c_in = 1 / variance.sqrt()
-        inner = functional.pixel_unshuffle(x * _wide(c_in), self.patch)
-        inner = inner.contiguous(memory_format=torch.channels_last)
+        wide, scale = sigma[:, None, None, None], self.patches.scale
+        y = self.patches.to_frequencies(x)
+        deviation = (wide**2 + scale**2).sqrt()
+        inner = (y / deviation).contiguous(memory_format=torch.channels_last)
         time = sigma.log() * _TIME_SCALE
-        raw: Tensor = self.unet(inner, time, class_labels=labels).sample
-        raw = functional.pixel_shuffle(raw.float(), self.patch)
-        return _wide(c_skip) * x + _wide(c_out) * raw
-
-
-def _wide(values: Tensor) -> Tensor:
-    return values[:, None, None, None]
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
+            raw: Tensor = self.unet(inner, time, class_labels=labels).sample
+        guess = scale * raw.float()
+        if self.prediction == "edm":
+            guess = y * (scale / deviation) ** 2 + guess * (wide / deviation)
+        return self.patches.to_pixels(guess)

@@ -1,9 +1,10 @@
 """What training minimises: the EDM denoising loss (Karras et al. 2022, 2024)."""
 
+import dataclasses
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
-
-from core.diffusion.denoiser import Denoiser
 
 
 def draw_sigma(count: int, *, mean: float, std: float, generator: torch.Generator) -> Tensor:
@@ -19,30 +20,43 @@ def draw_sigma(count: int, *, mean: float, std: float, generator: torch.Generato
     return sigma.float()
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Weighting:
+    """How much an error counts at each noise level: (σ² + σ_data²) / (σ·σ_data)²."""
+
+    sigma_data: float
+    """Spread of the data."""
+    sigma_floor: float = 0.0
+    """Levels below count like this one: their errors hardly show, but would rule the loss."""
+
+    def at(self, sigma: Tensor) -> Tensor:
+        """Weights, N, of noise levels, N."""
+        level = sigma.clamp(min=self.sigma_floor)
+        return (level**2 + self.sigma_data**2) / (level * self.sigma_data) ** 2
+
+
 def denoising_loss(
-    denoiser: torch.nn.Module,
+    denoiser: Callable[[Tensor, Tensor, Tensor], Tensor],
     clean: Tensor,
     sigma: Tensor,
     noise: Tensor,
     labels: Tensor,
-    *,
-    sigma_data: float,
+    weighting: Weighting,
 ) -> Tensor:
-    """Loss of each picture, N: squared error of the guess, weighted so that every level counts.
+    """Weighted squared error of each picture's guess, N.
 
-    clean, noise N×C×H×W; sigma, labels N. Weight (σ² + σ_data²) / (σ·σ_data)².
+    clean, noise N×C×H×W; sigma, labels N.
     """
-    wide = sigma[:, None, None, None]
-    guess: Tensor = denoiser(clean + wide * noise, sigma, labels)
-    weight = (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
-    return weight * (guess - clean).square().mean(dim=(1, 2, 3))
+    guess = denoiser(clean + sigma[:, None, None, None] * noise, sigma, labels)
+    return weighting.at(sigma) * (guess - clean).square().mean(dim=(1, 2, 3))
 
 
 @torch.no_grad()
 def held_out_loss(
-    denoiser: Denoiser,
+    denoiser: Callable[[Tensor, Tensor, Tensor], Tensor],
     clean: Tensor,
     labels: Tensor,
+    weighting: Weighting,
     *,
     sigmas: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0, 10.0),
     batch_size: int = 64,
@@ -57,12 +71,7 @@ def held_out_loss(
             part = slice(begin, begin + batch_size)
             sigma = torch.full((len(clean[part]),), level, device=clean.device)
             loss = denoising_loss(
-                denoiser,
-                clean[part],
-                sigma,
-                noise[part],
-                labels[part],
-                sigma_data=denoiser.sigma_data,
+                denoiser, clean[part], sigma, noise[part], labels[part], weighting
             )
             total += float(loss.sum())
         losses[level] = total / len(clean)

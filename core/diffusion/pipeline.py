@@ -14,8 +14,9 @@ from diffusers import DiffusionPipeline, ImagePipelineOutput, UNet2DModel
 from PIL import Image
 from torch import Tensor
 
-from core.diffusion.denoiser import Denoiser
+from core.diffusion.denoiser import Denoiser, Prediction
 from core.diffusion.guidance import guided
+from core.diffusion.patches import PatchStatistics
 from core.diffusion.sampler import SOLVERS, noise_levels
 from core.errors import UserError
 from core.images import Picture, unpremultiply
@@ -24,7 +25,7 @@ SIGMA_MAX = 80.0
 
 
 class ClassConditionalPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has no types
-    """Class-conditional pixel-space diffusion with EDM preconditioning.
+    """Class-conditional pixel-space diffusion.
 
     Saved and opened like any diffusers pipeline; the U-Net's weights are safetensors.
     """
@@ -34,13 +35,20 @@ class ClassConditionalPipeline(DiffusionPipeline):  # type: ignore[misc]  # diff
         unet: UNet2DModel,
         labels: Sequence[str] = (),
         patch: int = 1,
-        sigma_data: float = 0.5,
+        frequency_mean: Sequence[float] = (),
+        frequency_scale: Sequence[float] = (),
+        prediction: Prediction = "edm",
         facts: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(unet=unet)
         self.register_to_config(
-            labels=list(labels), patch=patch, sigma_data=sigma_data, facts=facts or {}
+            labels=list(labels),
+            patch=patch,
+            frequency_mean=list(frequency_mean),
+            frequency_scale=list(frequency_scale),
+            prediction=prediction,
+            facts=facts or {},
         )
 
     @property
@@ -60,8 +68,13 @@ class ClassConditionalPipeline(DiffusionPipeline):  # type: ignore[misc]  # diff
         return int(self.unet.config.in_channels) // int(self.config.patch) ** 2, size, size
 
     def denoiser(self) -> Denoiser:
-        """The U-Net with its preconditioning."""
-        return Denoiser(self.unet, patch=self.config.patch, sigma_data=self.config.sigma_data)
+        """The U-Net with its preconditioning, on the pipeline's device, in fp32."""
+        statistics = PatchStatistics(
+            patch=self.config.patch,
+            mean=tuple(self.config.frequency_mean),
+            scale=tuple(self.config.frequency_scale),
+        )
+        return Denoiser(self.unet, statistics, self.config.prediction).to(self.device)
 
     def label_indices(self, labels: Sequence[str]) -> Tensor:
         """Class indices of label names, N; UserError names an unknown one."""

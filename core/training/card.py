@@ -7,6 +7,7 @@ from diffusers import UNet2DModel
 
 from core.config import config_to_dict
 from core.data.pinned import PinnedDataset
+from core.diffusion.patches import PatchStatistics
 from core.diffusion.pipeline import ClassConditionalPipeline
 from core.files import atomic_folder, write_bytes
 from core.rundir import RunFolder
@@ -26,6 +27,7 @@ A class-conditional diffusion model of {size_px} px {kind} pictures, trained by 
 Classes: {labels}.
 
 ```python
+from core.diffusion.patches import PatchStatistics
 from core.diffusion.pipeline import ClassConditionalPipeline
 
 pipeline = ClassConditionalPipeline.from_pretrained("{name}/model")
@@ -52,20 +54,31 @@ The pictures are generated: they may resemble, and should not be passed off as, 
 """
 
 
-def save_model(
-    run: RunFolder, unet: UNet2DModel, config: TrainConfig, dataset: PinnedDataset
-) -> None:
-    """Write `model/`: the averaged weights as a pipeline in safetensors, and README.md."""
-    pipeline = ClassConditionalPipeline(
-        unet.to("cpu"),
-        list(dataset.label_names),
-        config.patch,
-        config.sigma_data,
+def make_pipeline(
+    unet: UNet2DModel, config: TrainConfig, dataset: PinnedDataset, statistics: PatchStatistics
+) -> ClassConditionalPipeline:
+    """The pipeline of a network that was trained on `dataset`."""
+    return ClassConditionalPipeline(
+        unet,
+        dataset.label_names,
+        statistics.patch,
+        statistics.mean,
+        statistics.scale,
+        config.prediction,
         {"dataset": dataset.digest, "licence": dataset.licence},
     )
+
+
+def save_model(
+    run: RunFolder,
+    pipeline: ClassConditionalPipeline,
+    config: TrainConfig,
+    dataset: PinnedDataset,
+) -> None:
+    """Write `model/`: the pipeline in safetensors, and README.md."""
     with atomic_folder(run.model) as temporary:
         pipeline.save_pretrained(temporary, safe_serialization=True)
-        card = _card(run.root, unet, config, dataset, read_metrics(run.metrics))
+        card = _card(run.root, pipeline.unet, config, dataset, read_metrics(run.metrics))
         write_bytes(temporary / "README.md", card.encode())
 
 

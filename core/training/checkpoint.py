@@ -2,7 +2,7 @@
 
     model.safetensors     the weights being trained
     ema.safetensors       their average, from which samples are made
-    optimizer.pt          AdamW's moments (tensors only, loaded with weights_only)
+    optimizer.pt          the optimisers' moments (loaded with weights_only)
     state.json            steps done, figures not yet logged
 
 Order, noise and dropout are functions of (seed, step): no random state has to be kept.
@@ -28,7 +28,8 @@ class TrainingState:
 
     unet: UNet2DModel
     ema: UNet2DModel
-    optimizer: torch.optim.Optimizer
+    optimizers: list[torch.optim.Optimizer]
+    """AdamW, and Muon where it is used."""
     step: int = 0
     """Steps done."""
     unlogged: list[tuple[Tensor, Tensor]] = dataclasses.field(default_factory=list)
@@ -43,7 +44,8 @@ def save_checkpoint(state: TrainingState, run: RunFolder, *, keep: int) -> Path:
     with atomic_folder(folder) as temporary:
         save_file(_contiguous(state.unet), temporary / "model.safetensors")
         save_file(_contiguous(state.ema), temporary / "ema.safetensors")
-        torch.save(state.optimizer.state_dict(), temporary / "optimizer.pt")
+        moments = [optimizer.state_dict() for optimizer in state.optimizers]
+        torch.save(moments, temporary / "optimizer.pt")
         pending = [[float(loss), float(norm)] for loss, norm in state.unlogged]
         write_json(temporary / "state.json", {"step": state.step, "unlogged": pending})
     for step in run.steps_saved()[:-keep]:
@@ -66,7 +68,8 @@ def restore_newest(state: TrainingState, run: RunFolder) -> bool:
         state.unet.load_state_dict(load_file(folder / "model.safetensors"))
         state.ema.load_state_dict(load_file(folder / "ema.safetensors"))
         moments = torch.load(folder / "optimizer.pt", map_location="cpu", weights_only=True)
-        state.optimizer.load_state_dict(moments)
+        for optimizer, values in zip(state.optimizers, moments, strict=True):
+            optimizer.load_state_dict(values)
         rest = read_json(folder / "state.json")
         state.step = int(rest["step"])
         state.unlogged = [(torch.tensor(a), torch.tensor(b)) for a, b in rest["unlogged"]]

@@ -12,6 +12,7 @@ from types import FrameType
 
 import torch
 from accelerate import Accelerator
+from diffusers import UNet2DModel
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
@@ -20,16 +21,17 @@ from core.config import config_to_dict, differing_fields, load_config, save_conf
 from core.data.pinned import PinnedDataset
 from core.diffusion.denoiser import Denoiser, build_unet
 from core.diffusion.ema import ema_gamma, ema_update
-from core.diffusion.objective import denoising_loss, held_out_loss
-from core.diffusion.pipeline import ClassConditionalPipeline
+from core.diffusion.objective import Weighting, denoising_loss, held_out_loss
+from core.diffusion.patches import PatchStatistics, measure_patches
 from core.errors import UserError
 from core.files import exclusive, read_json, write_bytes, write_json
 from core.images import contact_sheet, png_bytes
 from core.rundir import RunFolder
-from core.training.card import save_model
+from core.training.card import make_pipeline, save_model
 from core.training.checkpoint import TrainingState, restore_newest, save_checkpoint
 from core.training.config import TrainConfig
-from core.training.memory import Batch, TrainingPictures, held_out_pictures, mixed_seed
+from core.training.memory import Batch, TrainingPictures, mixed_seed, pictures_of
+from core.training.optimizers import new_optimizers
 from core.training.record import Record
 
 _GRID_STEPS = 12
@@ -50,7 +52,8 @@ def train(config: TrainConfig, dataset: PinnedDataset, folder: Path, *, cpu: boo
             return run.model
         trainer = _Trainer(config, dataset, run, cpu=cpu)
         trainer.run_to_end()
-        save_model(run, trainer.state.ema, config, dataset)
+        pipeline = make_pipeline(trainer.state.ema, config, dataset, trainer.statistics)
+        save_model(run, pipeline, config, dataset)
     return run.model
 
 
@@ -63,17 +66,20 @@ class _Trainer:
         self.config, self.dataset, self.run = config, dataset, run
         self.accelerator = Accelerator(cpu=cpu)
         self.device = self.accelerator.device
-        self.bf16 = use_bf16(config.precision, self.device)
         self.pictures = TrainingPictures(dataset, config, self.device)
-        self.held_out = held_out_pictures(dataset, self.device, split="validation")
+        self.held_out = pictures_of(dataset, self.device, split="validation")
         self.state = new_state(config, dataset, self.device)
         self.resumed = restore_newest(self.state, run)
-        denoiser = Denoiser(self.state.unet, patch=config.patch, sigma_data=config.sigma_data)
-        self.denoiser = self.accelerator.prepare_model(denoiser)
-        self.ema_denoiser = Denoiser(
-            self.state.ema, patch=config.patch, sigma_data=config.sigma_data
-        )
+        self.statistics = measured_patches(dataset, config.patch)
+        self.denoiser = self.accelerator.prepare_model(self._denoiser(self.state.unet))
+        self.ema_denoiser = self._denoiser(self.state.ema)
+        self.weighting = Weighting(sigma_data=config.sigma_data, sigma_floor=config.sigma_floor)
         self.gamma = ema_gamma(config.ema_width)
+
+    def _denoiser(self, unet: UNet2DModel) -> Denoiser:
+        denoiser = Denoiser(unet, self.statistics, self.config.prediction)
+        denoiser.bf16 = use_bf16(self.config.precision, self.device)
+        return denoiser.to(self.device)
 
     def run_to_end(self) -> None:
         """All remaining steps."""
@@ -102,7 +108,7 @@ class _Trainer:
         figures = {
             "loss": float(torch.stack(losses).mean()),
             "gradient_norm": float(torch.stack(norms).mean()),
-            "learning_rate": learning_rate(config, state.step - 1),
+            "learning_rate": config.learning_rate * rate_share(config, state.step - 1),
             "images_per_s": speed.images_per_s(state.step, config.batch_size),
         }
         self._require_finite(figures["loss"])
@@ -115,13 +121,16 @@ class _Trainer:
         rank = self.accelerator.process_index
         batch = self.pictures.batch(state.step, rank=rank, processes=self.accelerator.num_processes)
         torch.manual_seed(mixed_seed(config.seed, state.step, 3, rank))
-        for group in state.optimizer.param_groups:
-            group["lr"] = learning_rate(config, state.step)
+        share = rate_share(config, state.step)
+        for optimizer in state.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["highest_lr"] * share
         loss = self._loss(batch)
         self.accelerator.backward(loss)
         norm = self.accelerator.clip_grad_norm_(state.unet.parameters(), config.clip_norm)
-        state.optimizer.step()
-        state.optimizer.zero_grad(set_to_none=True)
+        for optimizer in state.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         state.step += 1
         ema_update(
             state.ema.parameters(), state.unet.parameters(), step=state.step, gamma=self.gamma
@@ -129,15 +138,9 @@ class _Trainer:
         return loss.detach(), norm
 
     def _loss(self, batch: Batch) -> Tensor:
-        with self._autocast():
-            losses = denoising_loss(
-                self.denoiser,
-                batch.clean,
-                batch.sigma,
-                batch.noise,
-                batch.labels,
-                sigma_data=self.config.sigma_data,
-            )
+        losses = denoising_loss(
+            self.denoiser, batch.clean, batch.sigma, batch.noise, batch.labels, self.weighting
+        )
         return losses.mean()
 
     def _now_and_then(self, record: Record, stop: "_Stop") -> None:
@@ -159,31 +162,23 @@ class _Trainer:
         clean, labels = self.held_out
         if len(clean) == 0:
             return {}
-        with self._autocast():
-            by_level = held_out_loss(self.ema_denoiser, clean, labels)
+        by_level = held_out_loss(self.ema_denoiser, clean, labels, self.weighting)
         figures = {f"held_out_loss/sigma_{level}": loss for level, loss in by_level.items()}
         return {"held_out_loss": sum(by_level.values()) / len(by_level), **figures}
 
     def _draw_grid(self) -> None:
         """Two pictures of each class (of the first 16 classes) with the averaged weights."""
-        names = list(self.dataset.label_names)
-        pipeline = ClassConditionalPipeline(
-            self.state.ema, names, self.config.patch, self.config.sigma_data
+        pipeline = make_pipeline(self.state.ema, self.config, self.dataset, self.statistics)
+        labels = [name for name in self.dataset.label_names[:16] for _ in range(2)]
+        pictures = pipeline.generate(
+            labels,
+            range(len(labels)),
+            guidance=_GRID_GUIDANCE,
+            steps=_GRID_STEPS,
+            solver="dpmpp-2m",
         )
-        labels = [name for name in names[:16] for _ in range(2)]
-        with self._autocast():
-            pictures = pipeline.generate(
-                labels,
-                range(len(labels)),
-                guidance=_GRID_GUIDANCE,
-                steps=_GRID_STEPS,
-                solver="dpmpp-2m",
-            )
         grid = contact_sheet(pictures, columns=min(8, len(pictures)), cell_px=128)
         write_bytes(self.run.grid(self.state.step), png_bytes(grid))
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
     def _require_finite(self, value: float) -> None:
         if math.isfinite(value):
@@ -232,12 +227,12 @@ def _stop_requests() -> Iterator[_Stop]:
             signal.signal(number, handler)
 
 
-def learning_rate(config: TrainConfig, step: int) -> float:
-    """The rate of step `step` (from 0)."""
+def rate_share(config: TrainConfig, step: int) -> float:
+    """Share of the highest rates that step `step` (from 0) uses."""
     warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
     if config.decay == "constant":
-        return config.learning_rate * warm
-    return config.learning_rate * warm * (1 + math.cos(math.pi * step / config.steps)) / 2
+        return warm
+    return warm * (1 + math.cos(math.pi * step / config.steps)) / 2
 
 
 def use_bf16(precision: str, device: torch.device) -> bool:
@@ -282,14 +277,15 @@ def new_state(config: TrainConfig, dataset: PinnedDataset, device: torch.device)
     ema = copy.deepcopy(unet).eval().requires_grad_(False)
     if config.gradient_checkpointing:
         unet.enable_gradient_checkpointing()
-    optimizer = torch.optim.AdamW(
-        unet.parameters(),
-        lr=config.learning_rate,
-        betas=(0.9, config.beta2),
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
-    return TrainingState(unet=unet, ema=ema, optimizer=optimizer)
+    return TrainingState(unet=unet, ema=ema, optimizers=new_optimizers(unet, config))
+
+
+def measured_patches(dataset: PinnedDataset, patch: int) -> PatchStatistics:
+    """Block statistics of up to 1024 training pictures."""
+    pictures, _ = pictures_of(dataset, torch.device("cpu"), at_most=1024, split="train")
+    if len(pictures) == 0:
+        raise UserError(f"{dataset.folder} has no training pictures")
+    return measure_patches(pictures, patch)
 
 
 def _claim(run: RunFolder, config: TrainConfig, dataset: PinnedDataset) -> None:

@@ -98,7 +98,7 @@ class TrainingPictures:
         return self._held[rows.to(self._held.device)].to(self._device, non_blocking=True)
 
 
-def held_out_pictures(
+def pictures_of(
     dataset: PinnedDataset, device: torch.device, *, at_most: int = 256, split: SplitName
 ) -> tuple[Tensor, Tensor]:
     """Evenly spaced pictures of a split as network input, N×C×H×W, and their labels, N."""

@@ -1,0 +1,67 @@
+"""Muon: momentum whose direction is made orthogonal, for the matrices of a network.
+
+On the starter animals it learns in 300 steps what AdamW learns in 500 (README, "What we measured").
+Convolutions are taken as matrices, out × (in·h·w). Everything else (biases, norms, embeddings, the
+first and last layer) is better served by AdamW. Source: Jordan et al. 2024, "Muon: an optimizer for
+hidden layers in neural networks".
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+_A, _B, _C = 3.4445, -4.7750, 2.0315
+_ROUNDS = 5
+
+
+class Muon(torch.optim.Optimizer):
+    """Nesterov momentum, orthogonalised, with decoupled weight decay."""
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float,
+        *,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Update every parameter that has a gradient."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._update(parameter, group)
+
+    def _update(self, parameter: Tensor, group: dict[str, float]) -> None:
+        gradient = parameter.grad
+        assert gradient is not None
+        state = self.state[parameter]
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(gradient)
+        average = state["momentum"].lerp_(gradient, 1 - group["momentum"])
+        ahead = gradient.lerp(average, group["momentum"])
+        matrix = ahead.reshape(len(ahead), -1)
+        direction = orthogonalised(matrix)
+        scale = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
+        parameter.mul_(1 - group["lr"] * group["weight_decay"])
+        parameter.add_(direction.view_as(parameter), alpha=-group["lr"] * scale)
+
+
+def orthogonalised(matrix: Tensor) -> Tensor:
+    """The matrix (R×C) with its singular values pushed to about 1 (0.7 to 1.2).
+
+    Five Newton-Schulz rounds in bf16, on the side where the Gram matrix is small. (Iterating the
+    Gram matrix alone would cost a third, but diverges on the nearly singular gradients of the
+    first steps.)
+    """
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = (matrix.T if tall else matrix).bfloat16()
+    x = x / (x.norm() + 1e-7)
+    for _ in range(_ROUNDS):
+        gram = x @ x.T
+        x = _A * x + (_B * gram + _C * gram @ gram) @ x
+    return (x.T if tall else x).float()
