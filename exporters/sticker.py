@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from core.data.transform import use_one_thread
 from core.errors import UserError
 from core.images import Picture, png_bytes
 from core.render import render_svg
@@ -25,7 +26,7 @@ from exporters.sharpen import walk_off_edges
 from exporters.svg import add_metadata, build_svg, count_paths, fills, lint_svg
 from exporters.upscale import enlarge
 from exporters.vectorize import trace
-from exporters.vision import Field, Labels, Mask, resize_linear, rgb_to_lab, use_one_thread
+from exporters.vision import Field, Labels, Mask, resize_linear, rgb_to_lab
 
 TRACE_SCALE = 2
 """Outlines are taken at this many times the SVG's size: half a pixel is too coarse for hair."""

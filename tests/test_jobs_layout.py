@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "curation_app": {"core", "curation_app"},
     "jobs": {"core", "exporters", "curation_app", "jobs"},
 }
-ONE_DOOR = ("vtracer", "spandrel", "resvg_py")
+ONE_DOOR = ("cv2", "vtracer", "spandrel", "resvg_py")
 
 
 def imports_of(path: Path) -> set[str]:
