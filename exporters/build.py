@@ -10,8 +10,6 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from core.config import config_to_dict
 from core.errors import UserError
 from core.files import (
@@ -22,6 +20,7 @@ from core.files import (
     read_json,
     write_json,
 )
+from core.progress import progress
 from core.sampleset import Sample, SampleSet, open_sample_set
 from exporters.config import ExportConfig
 from exporters.notices import disclosure_text, licence_of, licence_text, may_redistribute
@@ -135,7 +134,7 @@ def _write_pack(
     entries: list[dict[str, Any]] = []
     refused: list[dict[str, Any]] = []
     taken: set[str] = set()
-    for result in tqdm(results, total=len(chosen), desc="export", unit="sticker"):
+    for result in progress(results, total=len(chosen), title="exporting", unit="sticker"):
         if isinstance(result, Refused):
             refused.append(dataclasses.asdict(result))
         else:

@@ -12,11 +12,11 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from core.data.moved import moved_pairs
 from core.data.transform import resize
 from core.images import Picture
+from core.progress import progress
 
 Level = Literal["exact", "near", "moved"]
 Floats = NDArray[np.float32]
@@ -92,7 +92,7 @@ def near_pairs(thumbs_nhwc: NDArray[np.uint8]) -> Pairs:
     found: list[tuple[Integers, Integers, Floats]] = []
     threshold, held = _GREY_CORRELATION, 0
     mirrored_features = (features.reshape(-1, 8, 8) * _MIRROR_SIGN).reshape(-1, 64)
-    for a, b in tqdm(blocks, desc="comparing", unit="block", disable=len(blocks) < 10):
+    for a, b in progress(blocks, title="comparing", unit="block", hidden=len(blocks) < 10):
         for mirrored in (False, True):
             other = mirrored_features if mirrored else features
             cosine = features[a : a + _BLOCK] @ other[b : b + _BLOCK].T

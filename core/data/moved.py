@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from core.data.transform import core_count, opencv, use_one_thread
+from core.progress import progress
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -44,8 +44,12 @@ def moved_pairs(thumbs_nhwc: NDArray[np.uint8]) -> tuple[Integers, Integers, Flo
     with ThreadPoolExecutor(core_count()) as pool:
         # OpenCV lets go of the interpreter's lock while it aligns.
         aligned = pool.map(lambda chunk: _scores(thumbs_nhwc, chunk), chunks)
-        bar = tqdm(
-            aligned, total=len(chunks), desc="aligning", unit="chunk", disable=len(chunks) < 9
+        bar = progress(
+            aligned,
+            total=len(chunks),
+            title="aligning",
+            unit="chunk",
+            hidden=len(chunks) < 9,
         )
         scores += bar
     likeness = np.array([score for chunk in scores for score in chunk], np.float32)

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from core.data.decode import UnreadableError, decode
 from core.data.duplicates import THUMB_PX, thumbnail
@@ -22,6 +21,7 @@ from core.data.transform import SquareTransform, use_one_thread
 from core.errors import UserError
 from core.files import digest_bytes
 from core.images import Picture
+from core.progress import progress
 
 _CHUNK = 64
 
@@ -128,7 +128,7 @@ def scan(
         del scratch
     worker = _Worker(source, settings, folder)
     results: list[Scanned] = []
-    with tqdm(total=len(entries), desc="preparing", unit="picture", smoothing=0.1) as bar:
+    with progress(title="preparing", total=len(entries), unit="picture") as bar:
         for chunk in _scan_chunks(worker, entries, workers):
             results += chunk
             bar.update(len(chunk))

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from core.config import config_to_dict
 from core.diffusion.pipeline import ClassConditionalPipeline, open_pipeline
@@ -13,6 +12,7 @@ from core.diffusion.sampleconfig import SampleConfig, planned_labels
 from core.errors import UserError
 from core.files import digest_file, exclusive, read_json, write_bytes, write_json
 from core.images import contact_sheet, png_bytes
+from core.progress import progress
 from core.sampleset import (
     DONE,
     Sample,
@@ -74,7 +74,7 @@ def _write_missing(
     shards: list[str],
     batch_size: int,
 ) -> None:
-    with tqdm(total=len(labels), unit="picture") as bar:
+    with progress(title="sampling", total=len(labels), unit="picture") as bar:
         for index, shard in enumerate(shards):
             first = index * config.shard_size
             wanted = labels[first : first + config.shard_size]

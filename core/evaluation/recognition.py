@@ -11,11 +11,11 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from core.data.pinned import PinnedDataset, SplitName
 from core.errors import UserError
 from core.images import Picture, premultiply
+from core.progress import progress
 from core.training.memory import as_network_input, mixed_seed
 
 _SIDE_PX = 32
@@ -55,7 +55,7 @@ def train_recognizer(dataset: PinnedDataset, *, epochs: int = 8, seed: int = 0) 
     steps = epochs * max(1, len(pictures) // 64)
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
-    for step in tqdm(range(steps), desc="learning the classes", unit="step"):
+    for step in progress(range(steps), title="learning the classes", unit="step"):
         generator = torch.Generator().manual_seed(mixed_seed(seed, step))
         rows = torch.randint(len(pictures), (64,), generator=generator)
         logits = network(_augmented(pictures[rows], generator))

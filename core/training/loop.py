@@ -15,7 +15,6 @@ from accelerate import Accelerator
 from diffusers import UNet2DModel
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from tqdm import tqdm
 
 from core.config import config_to_dict, differing_fields, load_config, save_config
 from core.data.pinned import PinnedDataset
@@ -26,6 +25,7 @@ from core.diffusion.patches import PatchStatistics, measure_patches
 from core.errors import UserError
 from core.files import exclusive, read_json, write_bytes, write_json
 from core.images import contact_sheet, png_bytes
+from core.progress import progress
 from core.rundir import RunFolder
 from core.training.card import make_pipeline, save_model
 from core.training.checkpoint import TrainingState, restore_newest, save_checkpoint
@@ -88,7 +88,7 @@ class _Trainer:
             print(f"going on from step {state.step} of {config.steps}")
         with (
             Record(self.run, resume_step=state.step) as record,
-            tqdm(total=config.steps, initial=state.step, unit="step") as bar,
+            progress(title="training", total=config.steps, done=state.step, unit="step") as bar,
             _stop_requests() as stop,
             fast_kernels(self.device),
         ):

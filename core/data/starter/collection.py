@@ -3,11 +3,10 @@
 import json
 from pathlib import Path
 
-from tqdm import tqdm
-
 from core.data.starter.animals import LABELS, draw_many
 from core.files import atomic_folder, digest_bytes
 from core.images import png_bytes
+from core.progress import progress
 
 SOURCE = "menagerie-starter"
 LICENCE = "MIT"
@@ -22,7 +21,7 @@ def write_collection(folder: Path, *, per_class: int, seed: int = 0, size_px: in
         rows = []
         animals = draw_many(per_class, seed, size_px)
         total = per_class * len(LABELS)
-        for label, own, picture in tqdm(animals, total=total, desc="drawing", unit="animal"):
+        for label, own, picture in progress(animals, total=total, title="drawing", unit="animal"):
             name = f"{label}/{label}_{own:06d}.png"
             data = png_bytes(picture)
             (temporary / label).mkdir(exist_ok=True)
