@@ -1,0 +1,144 @@
+import io
+import json
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from core.errors import UserError
+from tests.curating import (
+    app_of,
+    ids_in,
+    make_collection,
+    open_app,
+    picture,
+    states_in,
+    vote,
+)
+
+
+def test_thumbnails_are_made_once_and_revalidated_by_digest(tmp_path: Path) -> None:
+    folder = tmp_path / "pets"
+    make_collection(folder, 1)
+    (folder / "cat" / "0000.png").write_bytes(picture(1, side_px=400))
+    app, client = open_app(folder)
+    first = client.get("/pictures/1/thumbnail")
+    assert (first.status_code, first.mimetype) == (200, "image/webp")
+    with Image.open(io.BytesIO(first.data)) as image:
+        assert (image.size, image.mode) == ((256, 256), "RGBA")
+    (kept,) = app_of(app).shelf.thumbnails.rglob("*.webp")
+    assert kept.read_bytes() == first.data
+    kept.write_bytes(b"as kept")  # proves that it is read, not made again
+    assert client.get("/pictures/1/thumbnail").data == b"as kept"
+    tag = {"If-None-Match": first.headers["ETag"]}
+    again = client.get("/pictures/1/thumbnail", headers=tag)
+    assert (again.status_code, again.data) == (304, b"")
+    assert again.headers["ETag"] == first.headers["ETag"]
+
+
+def test_originals_are_sent_as_they_are_or_as_png(tmp_path: Path) -> None:
+    folder = tmp_path / "pets" / "cat"
+    folder.mkdir(parents=True)
+    (folder / "1.png").write_bytes(picture(1))
+    with Image.open(io.BytesIO(picture(2, channels=3))) as image:
+        image.save(folder / "2.tiff")
+    _, client = open_app(tmp_path / "pets")
+    assert client.get("/pictures/1/original").data == picture(1)
+    converted = client.get("/pictures/2/original")
+    assert converted.mimetype == "image/png"
+    with Image.open(io.BytesIO(converted.data)) as image:
+        assert image.format == "PNG"
+    assert client.get("/pictures/3/original").status_code == 404
+
+
+def test_drawings_and_damaged_files_are_listed_but_never_sent(tmp_path: Path) -> None:
+    folder = tmp_path / "pets" / "cat"
+    folder.mkdir(parents=True)
+    drawing = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
+    (folder / "1.svg").write_bytes(drawing)
+    (folder / "2.png").write_bytes(drawing)  # its ending lies
+    (folder / "3.png").write_bytes(b"")
+    _, client = open_app(tmp_path / "pets")
+    for picture_id in (1, 2, 3):
+        for kind in ("thumbnail", "original"):
+            answer = client.get(f"/pictures/{picture_id}/{kind}")
+            assert answer.status_code == 422
+            assert b"<svg" not in answer.data
+            assert "cannot be shown" in answer.text
+
+
+def test_votes_outlive_restarts_and_other_bytes_are_another_picture(tmp_path: Path) -> None:
+    folder = make_collection(tmp_path / "pets", 2)
+    _, client = open_app(folder)
+    for picture_id in (1, 2, 3):
+        vote(client, picture_id, "keep")
+    (folder / "cat" / "0001.png").write_bytes(picture(77))
+    (folder / "dog" / "0000.png").rename(tmp_path / "elsewhere.png")
+    # While it runs, the app refuses to pass other bytes off as those that were judged.
+    assert client.get("/pictures/2/original").status_code == 422
+    _, client = open_app(folder)
+    assert states_in(client.get("/").text) == {1: "keep", 4: "unseen", 5: "unseen"}
+    assert client.get("/pictures/2/thumbnail").status_code == 404
+    (tmp_path / "elsewhere.png").rename(folder / "dog" / "0000.png")
+    _, client = open_app(folder)
+    assert states_in(client.get("/").text)[3] == "keep"
+
+
+def test_metadata_decides_and_what_is_left_out_is_listed(tmp_path: Path) -> None:
+    folder = tmp_path / "pets"
+    folder.mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        (folder / name).write_bytes(picture(ord(name[0])))
+    rows = [
+        {"file_name": "a.png", "label": "zebra", "tags": ["striped"], "score": 0.5},
+        {"file_name": "b.png", "label": "yak", "sha256": "0" * 64},
+        {"file_name": "c.png", "label": "yak", "score": float("nan")},
+        {"file_name": "../../etc/passwd", "label": "yak"},
+        {"file_name": "gone.png", "label": "yak"},
+    ]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "metadata.jsonl").write_text(text, encoding="utf-8")
+    app, client = open_app(folder)
+    html = client.get("/").text
+    assert ids_in(html) == [1]
+    assert "4 files are left out" in html
+    unusable = app_of(app).shelf.unusable
+    assert "sha256" in unusable["b.png"]
+    assert "cannot be written again" in unusable["c.png"]
+    assert "leads out" in unusable["../../etc/passwd"]
+    assert "not there" in unusable["gone.png"]
+
+
+def test_a_link_out_of_the_collection_is_left_out(tmp_path: Path) -> None:
+    folder = make_collection(tmp_path / "pets", 1)
+    (tmp_path / "private.png").write_bytes(picture(5))
+    os.symlink(tmp_path / "private.png", folder / "cat" / "link.png")
+    app, _ = open_app(folder)
+    assert "leads out" in app_of(app).shelf.unusable["cat/link.png"]
+
+
+def test_what_cannot_be_opened_says_why_in_one_line(tmp_path: Path) -> None:
+    folder = make_collection(tmp_path / "pets", 1)
+    other = make_collection(tmp_path / "others", 3)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("no database, but long enough to be read as one\n" * 30)
+    open_app(other)
+    cases = [
+        (tmp_path / "nowhere", {}, "there is no folder"),
+        (tmp_path / "empty", {}, "class folders"),
+        (folder, {"database": tmp_path / "notes.txt"}, "cannot be used as the curation database"),
+        (folder, {"database": tmp_path}, "cannot be used as the curation database"),
+        (folder, {"revisions_folder": folder / "frozen"}, "inside the collection"),
+    ]
+    for collection, where, message in cases:
+        with pytest.raises(UserError, match=message):
+            open_app(collection, **where)
+    for index in range(3):
+        (folder / "cat" / "0000.png").write_bytes(picture(index + 50))
+    (folder / "dog" / "0000.png").write_bytes(picture(60))
+    with pytest.raises(UserError, match="belongs to another collection"):
+        open_app(folder, database=other / ".curation.sqlite")
+    # A refusal changes nothing.
+    _, client = open_app(other)
+    assert len(ids_in(client.get("/").text)) == 6
