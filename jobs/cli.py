@@ -21,7 +21,7 @@ import tyro
 from core.config import config_to_dict
 from core.errors import UserError
 
-VERBS = ("prepare", "train", "sample", "evaluate", "export")
+VERBS = ("prepare", "train", "sample", "evaluate", "export", "curate")
 
 
 class Flags(Protocol):
