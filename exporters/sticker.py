@@ -142,7 +142,12 @@ def _trace_sample(
 
 def _prepare(image_hwc: Picture, config: ExportConfig) -> _Subject:
     """Enlarge, cut out and sharpen."""
-    enlarged = enlarge(image_hwc, size_px=config.size_px, upscaler=config.upscaler)
+    enlarged = enlarge(
+        image_hwc,
+        size_px=config.size_px,
+        upscaler=config.upscaler,
+        noise_levels=config.noise_levels,
+    )
     ramp_px = enlarged.ramp_px
     level = find_silhouette(enlarged.picture_hwc, threshold=config.alpha_threshold, ramp_px=ramp_px)
     crisp = config.edges == "crisp" or (config.edges == "auto" and bool((level < 0).any()))

@@ -29,15 +29,19 @@ class Enlarged:
     """Width of an edge's blur: one pixel of the sample."""
 
 
-def enlarge(image_hwc: Picture, *, size_px: int, upscaler: str = LANCZOS) -> Enlarged:
+def enlarge(
+    image_hwc: Picture, *, size_px: int, upscaler: str = LANCZOS, noise_levels: float = 0.0
+) -> Enlarged:
     """Enlarge a sample (uint8, straight alpha, RGB or RGBA) to a `size_px` square.
 
     A picture that is not square is centred on a clear square. `upscaler` is `lanczos` or the path
-    of weights.
+    of weights. Differences of up to about `noise_levels` grey levels are smoothed away first.
     """
     if image_hwc.ndim != 3 or image_hwc.shape[2] not in (3, 4) or 0 in image_hwc.shape:
         raise UserError(f"a picture has the shape {image_hwc.shape}; wanted are H×W×3 or H×W×4")
     source = _square(image_hwc)
+    if noise_levels:
+        source = soothe(source, noise_levels)
     if upscaler == LANCZOS:
         return Enlarged(
             picture_hwc=lanczos(source, size_px),

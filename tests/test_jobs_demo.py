@@ -30,10 +30,13 @@ def job(verb: str, *flags: object) -> str:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `make demo` makes, with the same commands."""
     folder = tmp_path_factory.mktemp("demo")
-    job("prepare", "--source", "starter", "--out", folder / "data")
+    job("prepare", "--source", "starter", "--size-px", 32, "--out", folder / "data")
     job("train", "--preset", "starter", "--data", folder / "data", "--out", folder / "run")
-    job("sample", "--run", folder / "run", "--out", folder / "samples")
-    job("export", "--samples", folder / "samples", "--out", folder / "pack")
+    job("sample", "--run", folder / "run", "--per-class", 12, "--out", folder / "samples")
+    job(
+        *("export", "--samples", folder / "samples", "--out", folder / "pack"),
+        *("--noise-levels", 40),
+    )
     return folder
 
 

@@ -15,7 +15,7 @@ class TrainConfig:
 
     data: Path | None = None
     """Folder of a pinned dataset (from `prepare`); default: the starter animals."""
-    steps: int = 1200
+    steps: int = 1100
     """Length of the training, in optimiser steps."""
     batch_size: int = 32
     """Pictures per step, over all processes together."""
@@ -42,9 +42,9 @@ class TrainConfig:
     """Share of pictures trained without their class, for classifier-free guidance."""
     flip: bool = True
     """Mirror half of the pictures, drawn anew at each step."""
-    patch: int = 4
+    patch: int = 2
     """Side of the pixel blocks folded into channels before the U-Net; 1 = none."""
-    block_channels: tuple[int, ...] = (128, 192, 256)
+    block_channels: tuple[int, ...] = (96, 160, 192)
     """Channels of the U-Net's levels, from full to lowest resolution; multiples of 32."""
     layers_per_block: int = 1
     """Residual layers per level."""
@@ -71,11 +71,11 @@ class TrainConfig:
     """Decides weights, order, noise and augmentation."""
     log_every: int = 20
     """Steps between rows of metrics.jsonl."""
-    evaluate_every: int = 200
+    evaluate_every: int = 220
     """Steps between held-out losses."""
-    sample_every: int = 400
+    sample_every: int = 550
     """Steps between sample grids."""
-    checkpoint_every: int = 200
+    checkpoint_every: int = 220
     """Steps between checkpoints."""
     keep_checkpoints: int = 2
     """Newest checkpoints that are kept."""
@@ -120,7 +120,7 @@ def preset(name: Preset) -> TrainConfig:
         sigma_floor=0.0,
         noise_mean=-0.8,
         noise_std=1.6,
-        block_channels=(128, 192, 256),
+        block_channels=(128, 192, 192),
         layers_per_block=2,
         attention_levels=(1, 2),
         dropout=0.1,
@@ -133,13 +133,13 @@ def preset(name: Preset) -> TrainConfig:
         return longer
     if name == "animals-128":
         return dataclasses.replace(
-            longer, block_channels=(128, 192, 256, 320), attention_levels=(2, 3), batch_size=64
+            longer, block_channels=(128, 192, 192, 256), attention_levels=(2, 3), batch_size=64
         )
     if name == "animals-256":
         return dataclasses.replace(
             longer,
             patch=4,
-            block_channels=(128, 192, 256, 384),
+            block_channels=(128, 192, 256, 256),
             attention_levels=(2, 3),
             batch_size=32,
             gradient_checkpointing=True,
@@ -149,7 +149,7 @@ def preset(name: Preset) -> TrainConfig:
 
 def preset_size_px(name: Preset) -> int:
     """Side of the pictures that the preset is meant for, in pixels."""
-    return 64 if name == "starter" else int(name.removeprefix("animals-"))
+    return 32 if name == "starter" else int(name.removeprefix("animals-"))
 
 
 _COUNTS = (
