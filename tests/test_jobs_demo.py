@@ -35,7 +35,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     job("sample", "--run", folder / "run", "--per-class", 12, "--out", folder / "samples")
     job(
         *("export", "--samples", folder / "samples", "--out", folder / "pack"),
-        *("--noise-levels", 40),
+        *("--noise-levels", 25),
     )
     return folder
 

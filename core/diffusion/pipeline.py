@@ -6,7 +6,7 @@ pictures = pipeline(["cat", "fish"], seeds=[1, 2]).images
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -33,20 +33,20 @@ class ClassConditionalPipeline(DiffusionPipeline):  # type: ignore[misc]  # diff
     def __init__(
         self,
         unet: UNet2DModel,
-        labels: Sequence[str] = (),
+        labels: list[str] | None = None,
         patch: int = 1,
-        frequency_mean: Sequence[float] = (),
-        frequency_scale: Sequence[float] = (),
-        prediction: Prediction = "edm",
+        frequency_mean: list[float] | None = None,
+        frequency_scale: list[float] | None = None,
+        prediction: str = "edm",
         facts: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(unet=unet)
         self.register_to_config(
-            labels=list(labels),
+            labels=labels or [],
             patch=patch,
-            frequency_mean=list(frequency_mean),
-            frequency_scale=list(frequency_scale),
+            frequency_mean=frequency_mean or [],
+            frequency_scale=frequency_scale or [],
             prediction=prediction,
             facts=facts or {},
         )
@@ -74,7 +74,8 @@ class ClassConditionalPipeline(DiffusionPipeline):  # type: ignore[misc]  # diff
             mean=tuple(self.config.frequency_mean),
             scale=tuple(self.config.frequency_scale),
         )
-        return Denoiser(self.unet, statistics, self.config.prediction).to(self.device)
+        prediction = cast(Prediction, self.config.prediction)
+        return Denoiser(self.unet, statistics, prediction).to(self.device)
 
     def label_indices(self, labels: Sequence[str]) -> Tensor:
         """Class indices of label names, N; UserError names an unknown one."""

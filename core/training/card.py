@@ -60,10 +60,10 @@ def make_pipeline(
     """The pipeline of a network that was trained on `dataset`."""
     return ClassConditionalPipeline(
         unet,
-        dataset.label_names,
+        list(dataset.label_names),
         statistics.patch,
-        statistics.mean,
-        statistics.scale,
+        list(statistics.mean),
+        list(statistics.scale),
         config.prediction,
         {"dataset": dataset.digest, "licence": dataset.licence},
     )
