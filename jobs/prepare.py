@@ -11,6 +11,7 @@ from pathlib import Path
 from core.data.prepare import PrepareConfig, Prepared, prepare
 from core.data.transform import core_count
 from core.errors import UserError
+from core.training.config import fitting_preset
 from jobs.cli import run_job
 
 
@@ -45,7 +46,8 @@ def run(flags: PrepareFlags) -> str:
     out = flags.out or default_out(flags.config)
     result = prepare(flags.config, out, workers=flags.workers or core_count())
     _report(result)
-    print(f"next: python jobs/train.py --data {shlex.quote(str(out))} --preset starter")
+    fitting = fitting_preset(flags.config.size_px)
+    print(f"next: python jobs/train.py --data {shlex.quote(str(out))} --preset {fitting}")
     return f"{result.rejected} pictures rejected" + _where_rejected(result)
 
 

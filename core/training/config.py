@@ -158,6 +158,15 @@ _COUNTS = (
 )
 
 
+def fitting_preset(size_px: int) -> Preset:
+    """The preset meant for pictures of this size, or for the nearest size above it."""
+    if size_px <= 32:
+        return "starter"
+    if size_px <= 64:
+        return "animals-64"
+    return "animals-128" if size_px <= 128 else "animals-256"
+
+
 def _require(holds: bool, name: str, value: object, allowed: str) -> None:
     if not holds:
         flag = "--" + name.replace("_", "-")

@@ -1,6 +1,7 @@
 """Muon: momentum whose direction is made orthogonal, for the matrices of a network.
 
-On the starter animals it learns in 300 steps what AdamW learns in 500 (README, "What we measured").
+On the starter animals its held-out error is a fifth to a quarter below AdamW's after as many steps,
+each of which costs 1.4 times the processor time (README, "What we measured").
 Convolutions are taken as matrices, out × (in·h·w). Everything else (biases, norms, embeddings, the
 first and last layer) is better served by AdamW. Source: Jordan et al. 2024, "Muon: an optimizer for
 hidden layers in neural networks".
