@@ -32,7 +32,8 @@ demo: $(READY)
 	$(BIN)/python jobs/prepare.py --source starter --size-px 32 --out demo/data
 	$(BIN)/python jobs/train.py --preset starter --data demo/data --out demo/run
 	$(BIN)/python jobs/sample.py --run demo/run --per-class 12 --out demo/samples
-	$(BIN)/python jobs/export.py --samples demo/samples --noise-levels 25 --out demo/pack
+	$(BIN)/python jobs/export.py --samples demo/samples --name "Starter animals" \
+		--noise-levels 25 --out demo/pack
 	@echo
 	@echo "contact sheet  $(CURDIR)/demo/samples/contact_sheet.png"
 	@echo "sticker pack   $(CURDIR)/demo/pack.zip"

@@ -5,6 +5,7 @@ and a function that takes it. `menagerie <verb>` and `python jobs/<verb>.py` are
 """
 
 import contextlib
+import errno
 import importlib
 import io
 import json
@@ -22,6 +23,10 @@ from core.config import config_to_dict
 from core.errors import UserError
 
 VERBS = ("prepare", "train", "sample", "evaluate", "export", "curate")
+
+
+_MACHINE_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+"""What the user mends on the machine: a full disk or quota, a folder that may not be written."""
 
 
 class Flags(Protocol):
@@ -72,8 +77,16 @@ def run_job(
         # The reader (a pager, `head`) has left: leave too, without a second complaint at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        if error.errno not in _MACHINE_TROUBLE:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        print(
+            f"{verb}: error: {error.strerror}{where}: mend that and run it again", file=sys.stderr
+        )
+        return 2
     except KeyboardInterrupt:
-        print(f"{verb}: stopped; the same command goes on from here", file=sys.stderr)
+        print(f"{verb}: stopped; run the same command again to go on", file=sys.stderr)
         return 130
 
 
