@@ -254,7 +254,7 @@ def test_muon_gets_the_matrices_and_adamw_the_rest(data: Path) -> None:
 @pytest.mark.parametrize("prediction", ["edm", "clean"])
 def test_every_recipe_learns(data: Path, tmp_path: Path, optimizer: str, prediction: str) -> None:
     config = tiny_config(
-        data=data, optimizer=optimizer, prediction=prediction, steps=30, sample_every=30
+        data=data, optimizer=optimizer, prediction=prediction, steps=80, sample_every=80
     )
     train(config, open_data(data), tmp_path / "run", cpu=True)
     rows = read_metrics(RunFolder(tmp_path / "run").metrics)
