@@ -30,7 +30,7 @@ def test_the_starter_animals_are_prepared_and_found_again(
     assert "found, nothing to do" in capsys.readouterr().out
 
 
-def test_the_last_lines_say_how_many_were_rejected_and_where_they_are_listed(
+def test_the_last_line_says_how_many_were_rejected_and_where_they_are_listed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cat = tmp_path / "in" / "cat"
@@ -45,7 +45,7 @@ def test_the_last_lines_say_how_many_were_rejected_and_where_they_are_listed(
     source = str(tmp_path / "in")
     assert main(["--source", source, "--out", str(out), "--size-px", "32", "--workers", "1"]) == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[-2] == f"1 pictures rejected: see {out / 'rejected.jsonl'}"
+    assert said[-1] == f"1 pictures rejected: see {out / 'rejected.jsonl'}"
 
 
 @pytest.mark.parametrize(
