@@ -1,7 +1,7 @@
 """Muon: momentum whose direction is made orthogonal, for the matrices of a network.
 
-On the starter animals its held-out error is a fifth to a quarter below AdamW's after as many steps,
-each of which costs 1.4 times the processor time (README, "What we measured").
+In one short comparison on the starter animals its held-out error ended a fifth to a quarter below
+AdamW's after as many steps, each at 1.4 times the processor time (README, "What we measured").
 Convolutions are taken as matrices, out × (in·h·w). Everything else (biases, norms, embeddings, the
 first and last layer) is better served by AdamW. Source: Jordan et al. 2024, "Muon: an optimizer for
 hidden layers in neural networks".
