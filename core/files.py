@@ -82,15 +82,29 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Hold a folder (made if missing) against other processes; UserError when one has it.
+def exclusive(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold a folder (made if missing) against all other processes; UserError when one has it.
 
-    The lock ends with the process that holds it, however that ends.
+    With `wait`, wait for it instead. The lock ends with the process that holds it, however that
+    ends.
     """
+    with _locked(folder, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB)):
+        yield
+
+
+@contextlib.contextmanager
+def shared(folder: Path) -> Iterator[None]:
+    """Hold a folder together with others who share it; UserError when one has it exclusively."""
+    with _locked(folder, fcntl.LOCK_SH | fcntl.LOCK_NB):
+        yield
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, how: int) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, how)
         except OSError:
             raise UserError(
                 f"another process is working in {folder}: wait for it, or name another --out"
