@@ -1,17 +1,21 @@
-"""From a trained run to a sample set: which pictures, in which shards, and only what is missing."""
+"""From a trained run to a sample set: which pictures, in which shards, and only what is missing.
 
+Free of torch until a picture is made, so that a cluster's login node can plan the work.
+"""
+
+import functools
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from core.config import config_to_dict
-from core.diffusion.pipeline import ClassConditionalPipeline, open_pipeline
+from core.diffusion.modelinfo import ModelInfo, describe_model, model_digest
 from core.diffusion.sampleconfig import SampleConfig, planned_labels
 from core.errors import UserError
-from core.files import digest_file, exclusive, read_json, write_bytes, write_json
+from core.files import read_json, write_bytes, write_json
 from core.images import contact_sheet, png_bytes
+from core.parts import make_everything
 from core.progress import progress
 from core.sampleset import (
     DONE,
@@ -24,6 +28,9 @@ from core.sampleset import (
     write_shard,
 )
 
+if TYPE_CHECKING:
+    from core.diffusion.pipeline import ClassConditionalPipeline
+
 _SHEET_AT_MOST = 128
 
 
@@ -35,105 +42,123 @@ def generate_sample_set(
     Computed in fp32; `batch_size` and interruptions do not change a picture (equal on one machine
     to within 1 of 255 levels). Raises UserError when the folder holds another sample set.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    pipeline = open_pipeline(config.run, device=device)
-    labels = planned_labels(config, pipeline.label_names)
-    parents = {"model": model_digest(config.run), **pipeline.facts}
-    with exclusive(folder):
-        _claim(folder, config, parents)
-        if (folder / DONE).exists():
-            print(f"{folder} is finished already: nothing to do")
-            return open_sample_set(folder)
-        shards = [shard_name(i) for i in range(-(-len(labels) // config.shard_size))]
-        _write_missing(config, folder, pipeline, labels, shards, batch_size)
-        _write_contact_sheet(folder, shards, len(labels))
-        return finish_sample_set(
-            folder,
-            count=len(labels),
-            labels=pipeline.label_names,
-            settings=_settings(config),
-            parents=parents,
-            shards=shards,
-        )
+    work = SamplingParts(config, folder, batch_size=batch_size, device=device)
+    if work.finished():
+        work.begin()
+        print(f"{folder} is finished already: nothing to do")
+    else:
+        make_everything(work)
+    return open_sample_set(folder)
 
 
-def model_digest(run: Path) -> str:
-    """SHA-256 of the weights of a run's model."""
-    weights = sorted(run.glob("**/unet/diffusion_pytorch_model.safetensors"))
-    if not weights:
-        raise UserError(f"{run} has no model weights in safetensors")
-    return digest_file(weights[0])
+class SamplingParts:
+    """A sample set in the making (`core.parts.Parts`): one part per shard, a range of seeds."""
 
+    def __init__(
+        self, config: SampleConfig, folder: Path, *, batch_size: int = 16, device: str = "auto"
+    ) -> None:
+        self.config, self.folder = config, folder
+        self._batch_size, self._device = batch_size, device
+        self.model: ModelInfo = describe_model(config.run)
+        self.labels = planned_labels(config, self.model.label_names)
+        self.shards = [shard_name(i) for i in range(-(-len(self.labels) // config.shard_size))]
 
-def _write_missing(
-    config: SampleConfig,
-    folder: Path,
-    pipeline: ClassConditionalPipeline,
-    labels: list[str],
-    shards: list[str],
-    batch_size: int,
-) -> None:
-    with progress(title="sampling", total=len(labels), unit="picture") as bar:
-        for index, shard in enumerate(shards):
-            first = index * config.shard_size
-            wanted = labels[first : first + config.shard_size]
-            if (folder / shard).exists():
-                bar.update(len(wanted))
-                continue
-            samples = []
-            for batch in _batches(config, pipeline, wanted, config.seed + first, batch_size):
+    @property
+    def count(self) -> int:
+        """Number of shards."""
+        return len(self.shards)
+
+    def begin(self) -> None:
+        """Write plan.json, or check that the one there is this work's."""
+        plan = {"settings": _settings(self.config), "parents": self._parents}
+        path = self.folder / "plan.json"
+        if not path.exists():
+            write_json(path, plan)
+        elif read_json(path) != plan:
+            raise UserError(
+                f"{self.folder} holds samples of another run or settings: name another --out"
+            )
+
+    def missing(self) -> list[int]:
+        """Shards that are not there yet."""
+        return [i for i, shard in enumerate(self.shards) if not (self.folder / shard).exists()]
+
+    def make(self, part: int) -> None:
+        """Draw one shard's pictures and write it."""
+        size = self.config.shard_size
+        first = part * size
+        wanted = self.labels[first : first + size]
+        samples: list[Sample] = []
+        title = f"sampling {part + 1}/{self.count}"
+        with progress(title=title, total=len(wanted), unit="picture") as bar:
+            for batch in self._batches(wanted, self.config.seed + first):
                 samples += batch
                 bar.update(len(batch))
-            write_shard(folder / shard, samples)
+        write_shard(self.folder / self.shards[part], samples)
 
+    def finished(self) -> bool:
+        """Whether the done-marker is there."""
+        return (self.folder / DONE).exists()
 
-def _batches(
-    config: SampleConfig,
-    pipeline: ClassConditionalPipeline,
-    labels: list[str],
-    first_seed: int,
-    batch_size: int,
-) -> Iterator[list[Sample]]:
-    """Pictures with consecutive seeds, a batch at a time.
-
-    The last batch is filled up with repeats: the network then always sees one shape, hence one
-    choice of kernels.
-    """
-    for begin in range(0, len(labels), batch_size):
-        names = labels[begin : begin + batch_size]
-        seeds = [first_seed + begin + i for i in range(len(names))]
-        filler = batch_size - len(names)
-        pictures = pipeline.generate(
-            names + names[:1] * filler,
-            seeds + seeds[:1] * filler,
-            guidance=config.guidance,
-            interval=config.guidance_interval,
-            steps=config.steps,
-            solver=config.solver,
+    def finish(self) -> None:
+        """Draw the contact sheet and write the done-marker."""
+        self._write_contact_sheet()
+        finish_sample_set(
+            self.folder,
+            count=len(self.labels),
+            labels=self.model.label_names,
+            settings=_settings(self.config),
+            parents=self._parents,
+            shards=self.shards,
         )
-        yield [
-            Sample(image_hwc=picture, label=name, seed=seed)
-            for picture, name, seed in zip(pictures, names, seeds, strict=False)
-        ]
 
+    @functools.cached_property
+    def _parents(self) -> dict[str, Any]:
+        return {"model": model_digest(self.config.run), **self.model.facts}
 
-def _write_contact_sheet(folder: Path, shards: list[str], count: int) -> None:
-    """Pictures spread evenly over the whole set, in order."""
-    stride = -(-count // _SHEET_AT_MOST)
-    samples = itertools.chain.from_iterable(read_shard(folder / shard) for shard in shards)
-    chosen = [sample.image_hwc for sample in itertools.islice(samples, None, None, stride)]
-    sheet = contact_sheet(chosen, columns=min(16, len(chosen)), cell_px=96)
-    write_bytes(folder / "contact_sheet.png", png_bytes(sheet))
+    @functools.cached_property
+    def _pipeline(self) -> "ClassConditionalPipeline":
+        import torch
 
+        from core.diffusion.pipeline import open_pipeline
 
-def _claim(folder: Path, config: SampleConfig, parents: dict[str, str]) -> None:
-    plan = {"settings": _settings(config), "parents": parents}
-    path = folder / "plan.json"
-    if not path.exists():
-        write_json(path, plan)
-    elif read_json(path) != plan:
-        raise UserError(f"{folder} holds samples of another run or settings: name another --out")
+        device = self._device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        return open_pipeline(self.config.run, device=device)
+
+    def _batches(self, labels: list[str], first_seed: int) -> Iterator[list[Sample]]:
+        """Pictures with consecutive seeds, a batch at a time.
+
+        The last batch is filled up with repeats: the network then always sees one shape, hence one
+        choice of kernels.
+        """
+        for begin in range(0, len(labels), self._batch_size):
+            names = labels[begin : begin + self._batch_size]
+            seeds = [first_seed + begin + i for i in range(len(names))]
+            filler = self._batch_size - len(names)
+            pictures = self._pipeline.generate(
+                names + names[:1] * filler,
+                seeds + seeds[:1] * filler,
+                guidance=self.config.guidance,
+                interval=self.config.guidance_interval,
+                steps=self.config.steps,
+                solver=self.config.solver,
+            )
+            yield [
+                Sample(image_hwc=picture, label=name, seed=seed)
+                for picture, name, seed in zip(pictures, names, seeds, strict=False)
+            ]
+
+    def _write_contact_sheet(self) -> None:
+        """Pictures spread evenly over the whole set, in order."""
+        stride = -(-len(self.labels) // _SHEET_AT_MOST)
+        samples = itertools.chain.from_iterable(
+            read_shard(self.folder / shard) for shard in self.shards
+        )
+        chosen = [sample.image_hwc for sample in itertools.islice(samples, None, None, stride)]
+        sheet = contact_sheet(chosen, columns=min(16, len(chosen)), cell_px=96)
+        write_bytes(self.folder / "contact_sheet.png", png_bytes(sheet))
 
 
 def _settings(config: SampleConfig) -> dict[str, object]:

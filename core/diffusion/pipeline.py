@@ -16,6 +16,7 @@ from torch import Tensor
 
 from core.diffusion.denoiser import Denoiser, Prediction
 from core.diffusion.guidance import guided
+from core.diffusion.modelinfo import model_folder
 from core.diffusion.patches import PatchStatistics
 from core.diffusion.sampler import SOLVERS, noise_levels
 from core.errors import UserError
@@ -155,18 +156,14 @@ def to_pictures(batch_nchw: Tensor) -> list[Picture]:
     return [unpremultiply(picture) for picture in array]
 
 
-def open_pipeline(folder: Path, *, device: str | torch.device = "cpu") -> ClassConditionalPipeline:
+def open_pipeline(run: Path, *, device: str | torch.device = "cpu") -> ClassConditionalPipeline:
     """Open the model of a run (its folder or `model` in it); UserError if there is none."""
-    for candidate in (folder / "model", folder):
-        if (candidate / "model_index.json").exists():
-            try:
-                pipeline: ClassConditionalPipeline = ClassConditionalPipeline.from_pretrained(
-                    candidate, local_files_only=True, use_safetensors=True
-                )
-            except (OSError, ValueError, TypeError, KeyError) as error:
-                raise UserError(f"the model in {candidate} cannot be opened: {error}") from None
-            pipeline.unet.to(device, memory_format=torch.channels_last)
-            return pipeline
-    if (folder / "config.json").exists():
-        raise UserError(f"{folder} has no finished model yet: run its train command again")
-    raise UserError(f"{folder} is not a run: train one with `menagerie train`")
+    folder = model_folder(run)
+    try:
+        pipeline: ClassConditionalPipeline = ClassConditionalPipeline.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True
+        )
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"the model in {folder} cannot be opened: {error}") from None
+    pipeline.unet.to(device, memory_format=torch.channels_last)
+    return pipeline
