@@ -76,13 +76,32 @@ class SampleSet:
     """Digests of what made it: `model`, `dataset`, and the data's `licence`."""
     shards: tuple[str, ...]
     """Shard paths relative to the folder, in order."""
+    shard_digests: tuple[str, ...]
+    """SHA-256 of each shard's bytes."""
     digest: str
-    """SHA-256 over all of the above and the shards' bytes."""
+    """SHA-256 over all of the above."""
 
     def samples(self) -> Iterator[Sample]:
         """All pictures, in order, one at a time in memory."""
         for shard in self.shards:
             yield from read_shard(self.folder / shard)
+
+    def read(self, shard: int) -> list[Sample]:
+        """The pictures of one shard; UserError when its bytes are not those of the set."""
+        self._check(shard)
+        return read_shard(self.folder / self.shards[shard])
+
+    def verify(self) -> None:
+        """Check every shard's digest; UserError names the first that was altered."""
+        for shard in range(len(self.shards)):
+            self._check(shard)
+
+    def _check(self, shard: int) -> None:
+        path = self.folder / self.shards[shard]
+        if not path.is_file():
+            raise UserError(f"{path} is missing: sample again")
+        if digest_file(path) != self.shard_digests[shard]:
+            raise UserError(f"{path} was altered: its digest does not match")
 
 
 def shard_name(index: int) -> str:
@@ -124,6 +143,23 @@ def read_shard(path: Path) -> list[Sample]:
         raise UserError(f"{path} is not a readable sample shard: {error}") from None
 
 
+def read_labels(path: Path) -> list[str]:
+    """The classes asked for in one shard, in order; no picture is decoded."""
+    return _read_column(path, "label")
+
+
+def read_seeds(path: Path) -> list[int]:
+    """The seeds of one shard, in order; no picture is decoded."""
+    return _read_column(path, "seed")
+
+
+def _read_column(path: Path, name: str) -> list[Any]:
+    try:
+        return list(pq.read_table(path, columns=[name]).column(name).to_pylist())
+    except (OSError, pa.ArrowInvalid, KeyError) as error:
+        raise UserError(f"{path} is not a readable sample shard: {error}") from None
+
+
 def finish_sample_set(
     folder: Path,
     *,
@@ -162,15 +198,16 @@ def open_sample_set(folder: Path, *, verify: bool = False) -> SampleSet:
     digest = facts.pop("digest", None)
     if digest != digest_of(facts):
         raise UserError(f"{folder / DONE} was altered: its digest does not match; sample again")
-    for shard, expected in facts["shards"].items() if verify else ():
-        if digest_file(folder / shard) != expected:
-            raise UserError(f"{folder / shard} was altered: its digest does not match")
-    return SampleSet(
+    sample_set = SampleSet(
         folder=folder,
         count=facts["count"],
         labels=tuple(facts["labels"]),
         settings=facts["settings"],
         parents=facts["parents"],
         shards=tuple(facts["shards"]),
+        shard_digests=tuple(facts["shards"].values()),
         digest=digest,
     )
+    if verify:
+        sample_set.verify()
+    return sample_set
