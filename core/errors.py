@@ -1,5 +1,7 @@
 """The one exception that means "the input is wrong", as opposed to "the program is wrong"."""
 
+import errno
+
 
 class UserError(Exception):
     """Something the user can mend: one line that says what, where, what is allowed, what to do.
@@ -10,3 +12,17 @@ class UserError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
+
+
+_MACHINE_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def machine_trouble(error: BaseException) -> str | None:
+    """One line for what the user mends on the machine: a full disk, a folder closed to writing.
+
+    None for every other error.
+    """
+    if not isinstance(error, OSError) or error.errno not in _MACHINE_TROUBLE:
+        return None
+    where = f" ({error.filename})" if error.filename else ""
+    return f"{error.strerror}{where}: mend that and run it again"

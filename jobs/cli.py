@@ -1,11 +1,11 @@
 """What every job's command line shares: parse, print the config, run, say one line when it fails.
 
-A job is a `flags` dataclass — `config` (all the result depends on), then where and how to run it —
-and a function that takes it. `menagerie <verb>` and `python jobs/<verb>.py` are the same thing.
+A verb (`jobs.verbs.Verb`) has a `flags` dataclass — `config` (all the result depends on), then
+where and how to run it — and functions that take it. `menagerie <verb>` and `python jobs/<verb>.py`
+are the same thing.
 """
 
 import contextlib
-import errno
 import importlib
 import io
 import json
@@ -14,85 +14,76 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar, cast
+from collections.abc import Sequence
+from typing import TypeVar, cast
 
 import tyro
 
 from core.config import config_to_dict
-from core.errors import UserError
+from core.errors import UserError, machine_trouble
+from jobs.cluster import ClusterFlags, choose
+from jobs.verbs import Flags, Verb
 
 VERBS = ("prepare", "train", "sample", "evaluate", "export", "curate")
-
-
-_MACHINE_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
-"""What the user mends on the machine: a full disk or quota, a folder that may not be written."""
-
-
-class Flags(Protocol):
-    """What every job's flags have."""
-
-    @property
-    def config(self) -> Any:
-        """All that the result depends on."""
-
-    @property
-    def dry_run(self) -> bool:
-        """Print the config and stop."""
 
 
 F = TypeVar("F", bound=Flags)
 
 
-def run_job(
-    flags_type: type[F],
-    run: Callable[[F], str | None],
-    argv: Sequence[str] | None = None,
-    *,
-    verb: str,
-    description: str,
-    default: F | None = None,
-) -> int:
-    """Parse `argv` (default: the process's), print the config, run the job; the exit code.
+def run_verb(verb: Verb[F], argv: Sequence[str] | None = None) -> int:
+    """Parse `argv` (default: the process's), print the config, run or launch; the exit code.
 
-    `run` may return a closing line, printed last. Exit codes: 0 done (or dry run), 2 the user can
-    mend it (one line on stderr), 130 interrupted, 141 nobody reads the output any more.
+    Exit codes: 0 done (or dry run, or submitted), 2 the user can mend it (one line on stderr), 130
+    interrupted, 141 nobody reads the output any more.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    arguments = tuple(sys.argv[1:] if argv is None else argv)
     try:
-        flags = _parse(flags_type, arguments, verb, description, default)
-        print(json.dumps(config_to_dict(flags.config), indent=2, ensure_ascii=False))
-        if flags.dry_run:
-            return 0
-        begun = time.monotonic()
-        closing = run(flags)
-        print(f"{verb}: done in {_duration(time.monotonic() - begun)}")
-        if closing:
-            print(closing)
-        return 0
+        return _run(verb, arguments)
     except UserError as error:
-        print(f"{verb}: error: {error}", file=sys.stderr)
-        return 2
+        return complain(verb.name, str(error))
     except BrokenPipeError:
         # The reader (a pager, `head`) has left: leave too, without a second complaint at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        if error.errno not in _MACHINE_TROUBLE:
+        trouble = machine_trouble(error)
+        if trouble is None:
             raise
-        where = f" ({error.filename})" if error.filename else ""
-        print(
-            f"{verb}: error: {error.strerror}{where}: mend that and run it again", file=sys.stderr
-        )
-        return 2
+        return complain(verb.name, trouble)
     except KeyboardInterrupt:
-        print(f"{verb}: stopped; run the same command again to go on", file=sys.stderr)
+        print(f"{verb.name}: stopped; run the same command again to go on", file=sys.stderr)
         return 130
 
 
-def flag_value(argv: Sequence[str] | None, flag: str, default: str) -> str:
+def complain(verb: str, message: str) -> int:
+    """One line on stderr; the exit code for what the user can mend."""
+    print(f"{verb}: error: {message}", file=sys.stderr)
+    return 2
+
+
+def _run(verb: Verb[F], arguments: tuple[str, ...]) -> int:
+    flags = parse(verb, arguments)
+    print(json.dumps(config_to_dict(flags.config), indent=2, ensure_ascii=False))
+    place: ClusterFlags | None = getattr(flags, "cluster", None)
+    if place is not None:
+        cluster = choose(place)
+        print(f"cluster: {cluster.kind} ({cluster.why})", file=sys.stderr)
+        if cluster.kind != "inline":
+            from jobs.launch import launch  # submitit, only where it is needed
+
+            return launch(verb, flags, arguments, cluster)
+    if flags.dry_run:
+        return 0
+    begun = time.monotonic()
+    closing = verb.run(flags)
+    print(f"{verb.name}: done in {duration(time.monotonic() - begun)}")
+    if closing:
+        print(closing)
+    return 0
+
+
+def flag_value(arguments: Sequence[str], flag: str, default: str) -> str:
     """The last value given for `flag` on the command line, before full parsing (for presets)."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
     value = default
     for position, argument in enumerate(arguments):
         if argument == flag and position + 1 < len(arguments):
@@ -116,22 +107,18 @@ def main() -> int:
     return int(job.main(sys.argv[2:]))
 
 
-def _parse(
-    flags_type: type[F],
-    arguments: list[str],
-    verb: str,
-    description: str,
-    default: F | None,
-) -> F:
+def parse(verb: Verb[F], arguments: Sequence[str]) -> F:
+    """The verb's flags; UserError, in one line, when they are wrong."""
+    default = verb.default(arguments) if verb.default is not None else None
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             flags = tyro.cli(
-                flags_type,
-                prog=f"menagerie {verb}",
-                description=description,
-                args=arguments,
+                verb.flags,
+                prog=f"menagerie {verb.name}",
+                description=verb.description,
+                args=list(arguments),
                 default=default,
                 config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
             )
@@ -153,7 +140,10 @@ def _one_line(message: str) -> str:
     )
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A span of time as people say it."""
     if seconds < 90:
         return f"{seconds:.1f} s"
-    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+    if seconds < 5400:
+        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+    return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"

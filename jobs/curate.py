@@ -11,7 +11,8 @@ from pathlib import Path
 
 from core.errors import UserError
 from curation_app.server import ServeSettings, serve
-from jobs.cli import run_job
+from jobs.cli import run_verb
+from jobs.verbs import Verb
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,11 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments and not arguments[0].startswith("-"):
         arguments.insert(0, "--collection")
-    return run_job(CurateFlags, _run, arguments, verb="curate", description=__doc__ or "")
+    return run_verb(VERB, arguments)
 
 
 def _run(flags: CurateFlags) -> None:
     serve(flags.config.collection, flags.serve)
+
+
+VERB = Verb(name="curate", description=__doc__ or "", flags=CurateFlags, run=_run)
 
 
 if __name__ == "__main__":

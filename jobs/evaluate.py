@@ -14,7 +14,9 @@ from core.data.pinned import open_pinned
 from core.errors import UserError
 from core.files import write_json
 from core.sampleset import SampleSet, open_sample_set
-from jobs import cli
+from jobs.cli import run_verb
+from jobs.cluster import ClusterFlags
+from jobs.verbs import Verb
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,13 +44,14 @@ class EvaluateFlags:
     config: EvaluateConfig
     out: Path | None = None
     """JSON file for the figures; default: recognition.json in the sample set."""
+    cluster: ClusterFlags = dataclasses.field(default_factory=ClusterFlags)
     dry_run: bool = False
     """Print the full config and stop."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the flags and evaluate."""
-    return cli.run_job(EvaluateFlags, _run, argv, verb="evaluate", description=__doc__ or "")
+    return run_verb(VERB, argv)
 
 
 def _run(flags: EvaluateFlags) -> None:
@@ -60,10 +63,14 @@ def _run(flags: EvaluateFlags) -> None:
         f"recognised: {figures['recognised']:.1%} of {figures['count']} samples "
         f"(the classifier is right on {figures['held_out_accuracy']:.1%} of held-out pictures)"
     )
-    out = flags.out or flags.config.samples / "recognition.json"
+    out = _out(flags)
     write_json(out, figures)
     print(f"figures: {out}")
     print(f"next: python jobs/export.py --samples {flags.config.samples}")
+
+
+def _out(flags: EvaluateFlags) -> Path:
+    return flags.out or flags.config.samples / "recognition.json"
 
 
 def _figures(config: EvaluateConfig, samples: SampleSet) -> dict[str, Any]:
@@ -88,6 +95,14 @@ def _figures(config: EvaluateConfig, samples: SampleSet) -> dict[str, Any]:
         "sample_set": samples.digest,
     }
 
+
+VERB = Verb(
+    name="evaluate",
+    description=__doc__ or "",
+    flags=EvaluateFlags,
+    run=_run,
+    out=_out,
+)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -15,7 +15,9 @@ from pathlib import Path
 from core.errors import UserError
 from exporters.build import Built, build_pack, refusal_summary
 from exporters.config import ExportConfig
-from jobs import cli
+from jobs.cli import run_verb
+from jobs.cluster import ClusterFlags
+from jobs.verbs import Verb
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,20 +29,24 @@ class ExportFlags:
     """Folder of the pack, with the zip beside it; default: packs/<sample set's name>."""
     workers: int = dataclasses.field(default_factory=lambda: os.cpu_count() or 1)
     """Processes that trace; changes the speed, not a byte of the pack. Default: one per core."""
+    cluster: ClusterFlags = dataclasses.field(default_factory=ClusterFlags)
     dry_run: bool = False
     """Print the full config and stop."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the flags and export."""
-    return cli.run_job(ExportFlags, _run, argv, verb="export", description=__doc__ or "")
+    return run_verb(VERB, argv)
 
 
 def _run(flags: ExportFlags) -> None:
     if not 1 <= flags.workers <= 256:
         raise UserError(f"workers is {flags.workers}: from 1 to 256")
-    out = flags.out or Path("packs") / flags.config.samples.resolve().name
-    _report(build_pack(flags.config, out, workers=flags.workers))
+    _report(build_pack(flags.config, _out(flags), workers=flags.workers))
+
+
+def _out(flags: ExportFlags) -> Path:
+    return flags.out or Path("packs") / flags.config.samples.resolve().name
 
 
 def _report(built: Built) -> None:
@@ -59,6 +65,14 @@ def _report(built: Built) -> None:
     if refused:
         print(f"refused: {len(refused):,} ({refusal_summary(refused)})")
 
+
+VERB = Verb(
+    name="export",
+    description=__doc__ or "",
+    flags=ExportFlags,
+    run=_run,
+    out=_out,
+)
 
 if __name__ == "__main__":
     sys.exit(main())

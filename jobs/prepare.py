@@ -12,7 +12,9 @@ from core.data.prepare import PrepareConfig, Prepared, prepare
 from core.data.transform import core_count
 from core.errors import UserError
 from core.training.config import fitting_preset
-from jobs.cli import run_job
+from jobs.cli import run_verb
+from jobs.cluster import ClusterFlags
+from jobs.verbs import Verb
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,31 +26,30 @@ class PrepareFlags:
     """Folder to make; by default datasets/SOURCE-SIZE."""
     workers: int | None = None
     """Processes that read pictures; by default one per core. The result does not depend on it."""
+    cluster: ClusterFlags = dataclasses.field(default_factory=ClusterFlags)
     dry_run: bool = False
     """Print the config and stop."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The `menagerie prepare` command."""
-    return run_job(
-        PrepareFlags,
-        run,
-        argv,
-        verb="prepare",
-        description="Turn pictures into a pinned dataset, split so that no copy straddles.",
-    )
+    return run_verb(VERB, argv)
 
 
 def run(flags: PrepareFlags) -> str:
     """Prepare, say what was made, where, and what to do next; how many were rejected comes last."""
     if flags.workers is not None and flags.workers < 1:
         raise UserError(f"workers is {flags.workers}: give 1 or more")
-    out = flags.out or default_out(flags.config)
+    out = _out(flags)
     result = prepare(flags.config, out, workers=flags.workers or core_count())
     _report(result)
     fitting = fitting_preset(flags.config.size_px)
     print(f"next: python jobs/train.py --data {shlex.quote(str(out))} --preset {fitting}")
     return f"{result.rejected} pictures rejected" + _where_rejected(result)
+
+
+def _out(flags: PrepareFlags) -> Path:
+    return flags.out or default_out(flags.config)
 
 
 def default_out(config: PrepareConfig) -> Path:
@@ -89,6 +90,14 @@ def _report(result: Prepared) -> None:
 def _where_rejected(result: Prepared) -> str:
     return f": see {result.dataset.folder / 'rejected.jsonl'}" if result.rejected else ""
 
+
+VERB = Verb(
+    name="prepare",
+    description="Turn pictures into a pinned dataset, split so that no copy straddles.",
+    flags=PrepareFlags,
+    run=run,
+    out=_out,
+)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Literal
 
 from core.config import config_digest
+from core.diffusion.generate import SamplingParts, generate_sample_set
 from core.diffusion.sampleconfig import SampleConfig
-from jobs import cli
+from jobs.cli import run_verb
+from jobs.cluster import ClusterFlags
+from jobs.verbs import Verb
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,25 +29,43 @@ class SampleFlags:
     """Pictures computed together; changes speed and memory, not the pictures."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto = the GPU if there is one."""
+    cluster: ClusterFlags = dataclasses.field(default_factory=ClusterFlags)
     dry_run: bool = False
     """Print the full config and stop."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the flags and sample."""
-    return cli.run_job(SampleFlags, _run, argv, verb="sample", description=__doc__ or "")
+    return run_verb(VERB, argv)
 
 
 def _run(flags: SampleFlags) -> None:
-    from core.diffusion.generate import generate_sample_set
-
-    config = flags.config
-    out = flags.out or Path("samples") / f"{config.run.name}-{config_digest(config)[:8]}"
-    made = generate_sample_set(config, out, batch_size=flags.batch_size, device=flags.device)
+    out = _out(flags)
+    made = generate_sample_set(flags.config, out, batch_size=flags.batch_size, device=flags.device)
     print(f"sample set: {out} ({made.count:,} pictures, digest {made.digest[:12]})")
     print(f"contact sheet: {out / 'contact_sheet.png'}")
     print(f"next: python jobs/export.py --samples {out}")
 
+
+def _out(flags: SampleFlags) -> Path:
+    run = flags.config.run
+    return flags.out or Path("samples") / f"{run.name}-{config_digest(flags.config)[:8]}"
+
+
+def _parts(flags: SampleFlags) -> SamplingParts:
+    return SamplingParts(
+        flags.config, _out(flags), batch_size=flags.batch_size, device=flags.device
+    )
+
+
+VERB = Verb(
+    name="sample",
+    description=__doc__ or "",
+    flags=SampleFlags,
+    run=_run,
+    out=_out,
+    parts=_parts,
+)
 
 if __name__ == "__main__":
     sys.exit(main())

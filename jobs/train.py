@@ -12,9 +12,11 @@ from typing import cast
 
 from core.config import config_digest
 from core.data.pinned import PinnedDataset, open_pinned
-from core.errors import UserError
+from core.rundir import RunFolder
 from core.training.config import Preset, TrainConfig, preset, preset_size_px
-from jobs import cli
+from jobs.cli import flag_value, run_verb
+from jobs.cluster import ClusterFlags
+from jobs.verbs import Verb
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,26 +31,24 @@ class TrainFlags:
     """Folder of the run; default: runs/<preset>-<config digest>."""
     cpu: bool = False
     """Train on the CPU even where there is a GPU."""
+    cluster: ClusterFlags = dataclasses.field(default_factory=ClusterFlags)
     dry_run: bool = False
     """Print the full config and stop."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the flags and train."""
-    name = cast(Preset, cli.flag_value(argv, "--preset", "starter"))
-    try:
-        default = TrainFlags(config=preset(name), preset=name)
-    except UserError as error:
-        print(f"train: error: {error}", file=sys.stderr)
-        return 2
-    return cli.run_job(
-        TrainFlags, _run, argv, verb="train", description=__doc__ or "", default=default
-    )
+    return run_verb(VERB, argv)
+
+
+def _default(arguments: Sequence[str]) -> TrainFlags:
+    name = cast(Preset, flag_value(arguments, "--preset", "starter"))
+    return TrainFlags(config=preset(name), preset=name)
 
 
 def _run(flags: TrainFlags) -> None:
     dataset = _dataset(flags)
-    out = flags.out or Path("runs") / f"{flags.preset}-{config_digest(flags.config)[:8]}"
+    out = _out(flags)
     print(
         f"training {out} on {len(dataset.split['train']):,} pictures of "
         f"{len(dataset.label_names)} classes, {dataset.size_px} px, {dataset.channels} channels"
@@ -58,6 +58,18 @@ def _run(flags: TrainFlags) -> None:
     model = train(flags.config, dataset, out, cpu=flags.cpu)
     print(f"model: {model}\nmetrics: {out / 'metrics.jsonl'}\nsample grids: {out / 'samples'}")
     print(f"next: python jobs/sample.py --run {out}")
+
+
+def _out(flags: TrainFlags) -> Path:
+    return flags.out or Path("runs") / f"{flags.preset}-{config_digest(flags.config)[:8]}"
+
+
+def _finished(flags: TrainFlags) -> bool:
+    return RunFolder(_out(flags)).model.exists()
+
+
+def _steps_done(flags: TrainFlags) -> int:
+    return max(RunFolder(_out(flags)).steps_saved(), default=0)
 
 
 def _dataset(flags: TrainFlags) -> PinnedDataset:
@@ -73,6 +85,18 @@ def _dataset(flags: TrainFlags) -> PinnedDataset:
     prepare(PrepareConfig(source="starter", size_px=size_px), folder, workers=core_count())
     return open_pinned(folder)
 
+
+VERB = Verb(
+    name="train",
+    description=__doc__ or "",
+    flags=TrainFlags,
+    run=_run,
+    default=_default,
+    out=_out,
+    many_processes=True,
+    finished=_finished,
+    steps_done=_steps_done,
+)
 
 if __name__ == "__main__":
     sys.exit(main())

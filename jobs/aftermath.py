@@ -1,0 +1,110 @@
+"""Runs in the batch script when all processes of a job have ended: queue it again, or give up.
+
+Time is up (a checkpoint is saved) or a process was killed: the job is queued again, at most
+--max-requeues times. A Python error is tried once more, then again only when there was progress in
+between. What the user must mend, or what somebody else stopped, is left alone.
+"""
+
+import argparse
+import dataclasses
+import os
+import re
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jobs import scheduler
+from jobs.launches import LaunchFolder, note
+from jobs.worker import CRASHED, STOPPED, TIME_IS_UP, USER_ERROR, place_of
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What happens to the job."""
+
+    again: bool
+    cause: str
+
+
+def main() -> int:
+    """The batch script's last command; its exit code is the job's."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--code", type=int, required=True)
+    code: int = parser.parse_args().code
+    if code == 0:
+        return 0
+    launch = LaunchFolder(Path(os.environ["MENAGERIE_LAUNCH"]))
+    place = place_of(os.environ)
+    entries = launch.entries(place.job)
+    said = last_words(launch.logs(place.job))
+    verdict = judge(code, entries, said, limit=int(launch.facts()["max_requeues"]))
+    if not verdict.again:
+        note(launch.root, place.job, "batch", "ended", code=code, cause=verdict.cause)
+        print(f"job {place.job}: {verdict.cause}", file=sys.stderr)
+        return code
+    print(f"job {place.job}: queued again: {verdict.cause}", file=sys.stderr, flush=True)
+    note(launch.root, place.job, "batch", "requeued", code=code, cause=verdict.cause)
+    # Requeueing ends this script too: what is to be written is written before.
+    if complaint := scheduler.requeue(os.environ["SLURM_JOB_ID"]):
+        note(launch.root, place.job, "batch", "ended", code=code, cause=complaint)
+        print(f"job {place.job}: cannot be queued again: {complaint}", file=sys.stderr)
+        return code
+    time.sleep(30)
+    return code
+
+
+def judge(code: int, entries: Sequence[dict[str, Any]], said: str, *, limit: int) -> Verdict:
+    """Queue again or not, from the processes' exit code, the journal and the log's last words."""
+    requeues = sum(entry["event"] == "requeued" for entry in entries)
+    since = _since_last_requeue(entries)
+    errors = [entry["error"] for entry in since if entry["event"] == "failed"]
+    cause = errors[0] if errors else said or f"the processes ended with code {code}"
+    if code == USER_ERROR:
+        return Verdict(again=False, cause=cause)
+    if code == STOPPED:
+        return Verdict(again=False, cause="stopped from outside")
+    if "oom" in said.lower() or "out of memory" in said.lower():
+        return Verdict(again=False, cause=f"out of memory: raise --mem-gb ({said})")
+    if code == TIME_IS_UP:
+        cause = "the time was up, a checkpoint is saved"
+    if requeues >= limit:
+        return Verdict(again=False, cause=f"--max-requeues {limit} reached: {cause}")
+    if code == CRASHED and _crashed_here_before(entries):
+        return Verdict(again=False, cause=f"the same error twice without progress: {cause}")
+    return Verdict(again=True, cause=cause)
+
+
+def _since_last_requeue(entries: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    for position in range(len(entries) - 1, -1, -1):
+        if entries[position]["event"] == "requeued":
+            return entries[position + 1 :]
+    return entries
+
+
+def _crashed_here_before(entries: Sequence[dict[str, Any]]) -> bool:
+    """Whether the last attempt crashed as well, and this one began no further than it."""
+    crashes = [e for e in entries if e["event"] == "requeued" and e["code"] == CRASHED]
+    if not crashes:
+        return False
+    begun = [e["progress"] for e in entries if e["event"] == "going on"]
+    return len(begun) >= 2 and begun[-1] <= begun[-2]
+
+
+def last_words(logs: Sequence[Path]) -> str:
+    """The line of SLURM's that names what was killed, from the first process's log."""
+    for path in logs[:1]:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 20_000))
+            lines = file.read().decode(errors="replace").splitlines()
+        for line in reversed(lines):
+            if found := re.match(
+                r"(?:srun|slurmstepd(?:-\S+)?): error: (.*(?:task|oom|OOM).*)", line
+            ):
+                return found.group(1)[:300]
+    return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

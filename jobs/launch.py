@@ -1,0 +1,371 @@
+"""Submit a verb's work: to SLURM, or to this machine's processes. The only importer of submitit.
+
+What is queued runs a copy of the code (`jobs.snapshot`), keeps what it writes of itself in a folder
+of its own (`jobs.launches`), and is judged when it ends by `jobs.aftermath`.
+"""
+
+import contextlib
+import dataclasses
+import getpass
+import io
+import os
+import shlex
+import socket
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import submitit
+
+from core.config import config_to_dict
+from core.errors import UserError
+from core.files import write_bytes
+from jobs import preflight, scheduler, waiting
+from jobs.cluster import Cluster
+from jobs.launches import LaunchFolder, launches_folder, launches_of, new_launch, write_launch
+from jobs.snapshot import Snapshot, take_snapshot
+from jobs.verbs import Flags, Verb
+from jobs.worker import Share, Task, run, share_of
+
+DEFAULT_TASKS = 16
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Submitted:
+    """What a launch put into the queue."""
+
+    folder: LaunchFolder | None
+    """None when there was nothing to do."""
+    job_ids: tuple[str, ...]
+    local: "submitit.Job[None] | None" = None
+    """The job on this machine, with --cluster local."""
+
+
+def launch(verb: Verb[Any], flags: Flags, argv: Sequence[str], cluster: Cluster) -> int:
+    """Check, submit, say what happens next; the exit code. With --dry-run: print the plan only."""
+    submitted = submit(verb, flags, argv, cluster)
+    if submitted.folder is None or not submitted.job_ids:
+        return 0
+    if submitted.local is not None:
+        return waiting.wait_here(submitted.folder, submitted.local)
+    if cluster.wait:
+        return waiting.wait_for(submitted.folder, submitted.job_ids)
+    print(
+        "next: python jobs/status.py   "
+        f"(its log: python jobs/status.py --log {submitted.job_ids[0]})"
+    )
+    return 0
+
+
+def submit(
+    verb: Verb[Any],
+    flags: Flags,
+    argv: Sequence[str],
+    cluster: Cluster,
+    *,
+    after_success: Sequence[str] = (),
+) -> Submitted:
+    """Submit, unless the work is done or queued already; UserError leaves nothing behind.
+
+    `after_success`: jobs that must have succeeded before; what they make is not checked now.
+    """
+    if verb.out is None:
+        raise UserError(f"{verb.name} runs on this machine only: leave the cluster flags out")
+    out = verb.out(flags).absolute()
+    if queued := _queued_already(out):
+        print(f"{out} is in the queue already as job {', '.join(queued)}: nothing submitted")
+        return Submitted(folder=None, job_ids=tuple(queued))
+    plan = _plan(verb, flags, cluster, blind=bool(after_success))
+    if plan is None:
+        print(f"{out} is finished already: nothing to do")
+        return Submitted(folder=None, job_ids=())
+    cluster = dataclasses.replace(cluster, after=(*cluster.after, *after_success))
+    if cluster.kind == "slurm":
+        preflight.check_cluster(verb.name, cluster, out)
+    for line in verb.check(flags, cluster.processes) if verb.check and not after_success else ():
+        print(line)
+    print(plan.words(cluster))
+    if flags.dry_run:
+        print(_dry_script(verb, plan, cluster, argv))
+        return Submitted(folder=None, job_ids=())
+    return _submit(verb, flags, argv, cluster, plan, out)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """How the work is split."""
+
+    verb: str
+    tasks: list[Share]
+    """What each array task makes."""
+    split: bool
+    """Whether it is an array."""
+    count: int | None
+    """Parts in all; None when they are not known yet."""
+
+    def words(self, cluster: Cluster) -> str:
+        """One line for people."""
+        per = f"{cluster.cpus_per_task} cores, {cluster.mem_gb:g} GB"
+        if cluster.gpus_per_node:
+            per += f", {cluster.gpus_per_node} GPUs a node"
+        where = f"partition {cluster.partition}" if cluster.partition else "the default partition"
+        limit = f"{cluster.minutes / 60:.3g} h at a time"
+        if not self.split:
+            what = f"1 job of {cluster.nodes} × {cluster.tasks_per_node} processes"
+        else:
+            parts = "the parts"
+            if self.count is not None:
+                missing = sum(len(share.parts or ()) for share in self.tasks)
+                parts = f"{missing} of {self.count} parts"
+            what = f"{parts} in {len(self.tasks)} tasks"
+            what += f", {min(cluster.array_parallelism, len(self.tasks))} at once"
+        if cluster.kind == "local":
+            return f"plan: {what}, on this machine"
+        return f"plan: {what}, on {where}, {per}, {limit}"
+
+
+def _plan(verb: Verb[Any], flags: Flags, cluster: Cluster, *, blind: bool) -> _Plan | None:
+    """What is to be done; None when nothing is. `blind`: the inputs are not there yet."""
+    if verb.parts is None:
+        if verb.finished is not None and not blind and verb.finished(flags):
+            return None
+        if cluster.processes > 1 and not verb.many_processes:
+            raise UserError(
+                f"{verb.name} is one process: leave --nodes and --gpus-per-node at 1 or less"
+            )
+        return _Plan(verb=verb.name, tasks=[Share()], split=False, count=1)
+    if cluster.nodes > 1 or cluster.gpus_per_node > 1:
+        raise UserError(
+            f"{verb.name} is an array of one-process tasks: leave --nodes and --gpus-per-node at "
+            "1 and spread it with --tasks"
+        )
+    if blind:
+        count = cluster.tasks or DEFAULT_TASKS
+        shares = [Share(number=k, of=count) for k in range(count)]
+        return _Plan(verb=verb.name, tasks=shares, split=True, count=None)
+    work = verb.parts(flags)
+    if work.finished():
+        return None
+    missing = work.missing() or [0]  # all parts are there: one task finishes the whole
+    tasks = min(cluster.tasks or DEFAULT_TASKS, len(missing))
+    shares = [Share(parts=share_of(missing, k, tasks)) for k in range(tasks)]
+    return _Plan(verb=verb.name, tasks=shares, split=True, count=work.count)
+
+
+def _queued_already(out: Path) -> list[str]:
+    """Jobs of an earlier launch that still make `out`."""
+    for folder in launches_of(out):
+        ids = folder.job_ids() if folder.facts()["kind"] == "slurm" else []
+        states = scheduler.job_states(ids) if ids and scheduler.installed() else {}
+        alive = {i.split("_")[0] for i, s in states.items() if s.state not in scheduler.ENDED}
+        if alive:
+            return sorted(alive)
+    return []
+
+
+def _submit(
+    verb: Verb[Any],
+    flags: Flags,
+    argv: Sequence[str],
+    cluster: Cluster,
+    plan: _Plan,
+    out: Path,
+) -> Submitted:
+    code = take_snapshot(launches_folder() / "code")
+    folder = new_launch(verb.name, out)
+    if code.dirty:
+        write_bytes(folder.root / "dirty.patch", code.dirty.encode())
+    facts = _facts(verb, flags, argv, cluster, code, out, plan)
+    write_launch(folder, facts, [])
+    tasks = [
+        Task(verb=verb.name, argv=tuple(argv), share=share, launch=str(folder.root))
+        for share in plan.tasks
+    ]
+    if cluster.kind == "local":
+        return _run_locally(folder, facts, cluster, code, tasks)
+    jobs: list[dict[str, Any]] = []
+    for chunk in _chunks(tasks, preflight.max_array_size()):
+        # One array at a time keeps --array-parallelism true for all of them together.
+        before = [str(jobs[-1]["id"])] if jobs else []
+        executor = _slurm_executor(folder, verb.name, cluster, code, then=before)
+        submitted = _submit_chunk(executor, chunk, split=plan.split)
+        job_id = submitted[0].job_id.split("_")[0]
+        jobs.append({"id": job_id, "tasks": len(chunk) if plan.split else 0})
+        write_launch(folder, facts, jobs)
+    ids = tuple(str(job["id"]) for job in jobs)
+    print(f"submitted: job {', '.join(ids)} ({folder.root})")
+    return Submitted(folder=folder, job_ids=ids)
+
+
+def _submit_chunk(
+    executor: submitit.Executor, tasks: Sequence[Task], *, split: bool
+) -> list[submitit.Job[None]]:
+    """Submit one job, or tasks as one array."""
+    try:
+        return list(executor.map_array(run, tasks)) if split else [executor.submit(run, tasks[0])]
+    except submitit.core.utils.FailedJobError as error:
+        raise UserError(f"sbatch refused: {_sbatch_words(str(error))}") from None
+
+
+def _sbatch_words(message: str) -> str:
+    lines = [line.strip() for line in message.splitlines() if "sbatch: error:" in line]
+    return " ".join(line.split("sbatch: error:", 1)[1].strip() for line in lines) or message[-300:]
+
+
+def _chunks(tasks: Sequence[Task], size: int) -> Iterable[Sequence[Task]]:
+    return (tasks[k : k + size] for k in range(0, len(tasks), size))
+
+
+def _slurm_executor(
+    folder: LaunchFolder,
+    name: str,
+    cluster: Cluster,
+    code: Snapshot | None,
+    *,
+    then: Sequence[str] = (),
+) -> submitit.SlurmExecutor:
+    executor = submitit.SlurmExecutor(folder=folder.jobs)
+    executor.update_parameters(**_parameters(folder, name, cluster, code, then))
+    return executor
+
+
+def _parameters(
+    folder: LaunchFolder,
+    name: str,
+    cluster: Cluster,
+    code: Snapshot | None,
+    then: Sequence[str],
+) -> dict[str, Any]:
+    extra: dict[str, Any] = {"requeue": True, "kill-on-invalid-dep": "yes"}
+    conditions = [f"afterok:{':'.join(cluster.after)}"] if cluster.after else []
+    conditions += [f"afterany:{':'.join(then)}"] if then else []
+    given = {
+        "partition": cluster.partition,
+        "account": cluster.account,
+        "qos": cluster.qos,
+        "gpus_per_node": cluster.gpus_per_node or None,
+        "dependency": ",".join(conditions) or None,
+    }
+    return {
+        "job_name": f"menagerie-{name}",
+        "time": max(1, round(cluster.minutes)),
+        "nodes": cluster.nodes,
+        "ntasks_per_node": cluster.tasks_per_node,
+        "cpus_per_task": cluster.cpus_per_task,
+        "mem": f"{round(cluster.mem_gb * 1024)}M",
+        "signal_delay_s": cluster.signal_lead_s,
+        "array_parallelism": cluster.array_parallelism,
+        "wckey": None,
+        "setup": _setup(folder, cluster, code),
+        "teardown": [
+            "code=$?",
+            f"{shlex.quote(sys.executable)} -m jobs.aftermath --code $code",
+            "exit $?",
+        ],
+        "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={cluster.cpus_per_task}"],
+        "additional_parameters": extra,
+        **{key: value for key, value in given.items() if value is not None},
+    }
+
+
+def _setup(folder: LaunchFolder, cluster: Cluster, code: Snapshot | None) -> list[str]:
+    """Shell lines before the job: the site's, then ours, which must hold."""
+    snapshot = code.folder if code is not None else Path("<snapshot of the code>")
+    return [
+        *(f"export {name}={shlex.quote(value)}" for name, value in cluster.environment.items()),
+        *cluster.setup,
+        f"export PYTHONPATH={shlex.quote(str(snapshot))}${{PYTHONPATH:+:$PYTHONPATH}}",
+        "export PYTHONSAFEPATH=1  # the folder of submission must not hide the snapshot",
+        f"export MENAGERIE_LAUNCH={shlex.quote(str(folder.root))}",
+        f"export OMP_NUM_THREADS={cluster.cpus_per_task}",
+        "trap : TERM USR2  # the processes decide how to end; this shell stays to judge it",
+    ]
+
+
+def _dry_script(verb: Verb[Any], plan: _Plan, cluster: Cluster, argv: Sequence[str]) -> str:
+    """What would be submitted."""
+    if cluster.kind == "local":
+        return "would run here: " + shlex.join([f"jobs/{verb.name}.py", *argv])
+    folder = LaunchFolder(launches_folder() / f"<time>-{verb.name}")
+    with contextlib.redirect_stderr(io.StringIO()):
+        executor = submitit.SlurmExecutor(folder=folder.jobs)
+        executor.update_parameters(**_parameters(folder, verb.name, cluster, None, ()))
+    if plan.split:
+        executor.parameters["map_count"] = min(len(plan.tasks), preflight.max_array_size())
+    script: str = executor._make_submission_file_text(executor._submitit_command_str, "")
+    return script
+
+
+def _facts(
+    verb: Verb[Any],
+    flags: Flags,
+    argv: Sequence[str],
+    cluster: Cluster,
+    code: Snapshot,
+    out: Path,
+    plan: _Plan,
+) -> dict[str, Any]:
+    return {
+        "verb": verb.name,
+        "argv": list(argv),
+        "out": str(out),
+        "kind": cluster.kind,
+        "max_requeues": cluster.max_requeues,
+        "parts": plan.count if plan.split else None,
+        "config": config_to_dict(flags.config),
+        "cluster": {k: list(v) if isinstance(v, tuple) else v for k, v in vars(cluster).items()},
+        "code": {"digest": code.digest, "commit": code.commit, "dirty": bool(code.dirty),
+                 "folder": str(code.folder)},
+        "time": time.time(),
+        "user": getpass.getuser(),
+        "host": socket.gethostname(),
+        "cwd": str(Path.cwd()),
+    }  # fmt: skip
+
+
+def _run_locally(
+    folder: LaunchFolder,
+    facts: dict[str, Any],
+    cluster: Cluster,
+    code: Snapshot,
+    tasks: Sequence[Task],
+) -> Submitted:
+    """Processes on this machine, one per GPU (training) or --array-parallelism (arrays)."""
+    parts = tuple(part for task in tasks for part in task.share.parts or ())
+    processes = min(cluster.array_parallelism, len(tasks)) if parts else cluster.tasks_per_node
+    task = dataclasses.replace(tasks[0], share=Share(parts=parts or None))
+    executor = submitit.LocalExecutor(folder=folder.jobs)
+    executor.update_parameters(
+        timeout_min=365 * 24 * 60,
+        tasks_per_node=processes,
+        gpus_per_node=cluster.gpus_per_node,
+    )
+    with waiting.interrupts_ignored(), _environment(_local_environment(folder, cluster, code)):
+        job = executor.submit(run, task)
+    write_launch(folder, facts, [{"id": job.job_id, "tasks": 0}])
+    print(f"running here in {processes} processes ({folder.root})")
+    return Submitted(folder=folder, job_ids=(job.job_id,), local=job)
+
+
+def _local_environment(folder: LaunchFolder, cluster: Cluster, code: Snapshot) -> dict[str, str]:
+    path = os.environ.get("PYTHONPATH")
+    return {
+        **cluster.environment,
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(code.folder), path))),
+        "PYTHONSAFEPATH": "1",
+        "MENAGERIE_LAUNCH": str(folder.root),
+        "OMP_NUM_THREADS": str(cluster.cpus_per_task),
+    }
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
