@@ -21,6 +21,8 @@ class ExportConfig:
     """Name of the pack, shown on its pages; empty: the sample set's folder name."""
     labels: tuple[str, ...] = ()
     """Export only these classes; empty: all."""
+    only: Path | None = None
+    """JSON file with the seeds to export, `kept.json` of `menagerie evaluate`; unset: all."""
     limit: int | None = None
     """At most so many stickers of each class, the first in the sample set; unset: all."""
     size_px: int = 512

@@ -1,0 +1,81 @@
+"""Stickers of many samples, in order, by one process or several."""
+
+import collections
+import itertools
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+from core.errors import UserError
+from core.sampleset import Sample
+from exporters.config import ExportConfig
+from exporters.sticker import Refused, Sticker, make_sticker
+
+AHEAD = 4
+"""Pictures handed out per worker before their results are taken."""
+
+
+class Tracers:
+    """Processes that trace: started for the first picture, kept until closed."""
+
+    def __init__(
+        self, config: ExportConfig, provenance: Mapping[str, object], workers: int
+    ) -> None:
+        self._config, self._provenance, self._workers = config, provenance, workers
+        self._pool: ProcessPoolExecutor | None = None
+
+    def trace(self, samples: Iterable[Sample]) -> Iterator[Sticker | Refused]:
+        """Results in the samples' order; UserError when a worker dies."""
+        if self._workers == 1:
+            yield from (make_sticker(sample, self._config, self._provenance) for sample in samples)
+            return
+        waiting: collections.deque[Future[Sticker | Refused]] = collections.deque()
+        remaining = iter(samples)
+        try:
+            for sample in itertools.islice(remaining, AHEAD * self._workers):
+                waiting.append(self._submit(sample))
+            while waiting:
+                yield waiting.popleft().result()
+                for sample in itertools.islice(remaining, 1):
+                    waiting.append(self._submit(sample))
+        except BrokenProcessPool:
+            raise UserError(
+                "a worker died while it traced, killed for its memory perhaps: "
+                f"run it again with fewer --workers than {self._workers}"
+            ) from None
+
+    def close(self) -> None:
+        """Stop the processes; what they have not begun is dropped."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    def _submit(self, sample: Sample) -> "Future[Sticker | Refused]":
+        if self._pool is None:
+            # spawned, not forked: OpenCV's and torch's threads do not survive a fork
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(
+                self._workers, mp_context=context, initializer=_begin_worker
+            )
+        return self._pool.submit(make_sticker, sample, self._config, self._provenance)
+
+
+def _begin_worker() -> None:
+    """Leave signals to the parent, and never outlive it: a killed one cannot say goodbye.
+
+    Ctrl-C, and a cluster that ends or preempts a job, signal every process of it.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
