@@ -41,6 +41,11 @@ class RunFolder:
         return self.root / "samples"
 
     @property
+    def processes(self) -> Path:
+        """Who trains: one small file per process, while there are several."""
+        return self.root / "processes"
+
+    @property
     def model(self) -> Path:
         """The finished pipeline; its presence marks the run as done."""
         return self.root / "model"

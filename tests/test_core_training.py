@@ -17,11 +17,12 @@ from safetensors.torch import load_file
 from core.diffusion.pipeline import ClassConditionalPipeline, open_pipeline
 from core.errors import UserError
 from core.rundir import RunFolder
-from core.training.loop import new_state, rate_share, train
+from core.training.loop import train
 from core.training.memory import TrainingPictures
 from core.training.muon import orthogonalised
 from core.training.optimizers import new_optimizers
 from core.training.record import read_metrics
+from core.training.step import new_state, rate_share
 from tests.tiny import tiny_config, tiny_dataset
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"

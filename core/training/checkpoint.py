@@ -53,17 +53,16 @@ def save_checkpoint(state: TrainingState, run: RunFolder, *, keep: int) -> Path:
     return folder
 
 
-def restore_newest(state: TrainingState, run: RunFolder) -> bool:
-    """Load the newest checkpoint into the state; False when there is none.
-
-    Leftovers of a checkpoint that a crash cut off are removed.
-    """
-    for leftover in run.checkpoints.glob(".step_*.tmp"):
+def newest_checkpoint(run: RunFolder) -> int:
+    """Step of the newest checkpoint, or 0; leftovers that a crash cut off are removed."""
+    for leftover in sorted(run.checkpoints.glob(".step_*.tmp")):
         shutil.rmtree(leftover, ignore_errors=True)
-    saved = run.steps_saved()
-    if not saved:
-        return False
-    folder = run.checkpoint(saved[-1])
+    return max(run.steps_saved(), default=0)
+
+
+def restore_checkpoint(state: TrainingState, run: RunFolder, step: int) -> None:
+    """Load the checkpoint of a step into the state; UserError when it cannot be read."""
+    folder = run.checkpoint(step)
     try:
         state.unet.load_state_dict(load_file(folder / "model.safetensors"))
         state.ema.load_state_dict(load_file(folder / "ema.safetensors"))
@@ -78,7 +77,6 @@ def restore_newest(state: TrainingState, run: RunFolder) -> bool:
             f"the checkpoint {folder} cannot be read ({type(error).__name__}: {error}); "
             "remove that folder to go on from the one before"
         ) from error
-    return True
 
 
 def _contiguous(unet: UNet2DModel) -> dict[str, torch.Tensor]:

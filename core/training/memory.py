@@ -32,6 +32,14 @@ class Batch:
     """N noise levels."""
     noise: Tensor
     """N×C×H×W unit noise."""
+    rows: Tensor
+    """N places in the global batch."""
+
+    def parts(self, count: int) -> "list[Batch]":
+        """Nearly equal micro-batches; fewer than `count` when there are not so many pictures."""
+        names = [field.name for field in dataclasses.fields(self)]
+        split = [getattr(self, name).tensor_split(min(count, len(self.rows))) for name in names]
+        return [Batch(**dict(zip(names, part, strict=True))) for part in zip(*split, strict=True)]
 
 
 class TrainingPictures:
@@ -71,6 +79,7 @@ class TrainingPictures:
             labels=labels.to(self._device),
             sigma=sigma[mine].to(self._device),
             noise=noise[mine].to(self._device),
+            rows=torch.arange(mine.start, mine.stop, device=self._device),
         )
 
     def _rows(self, step: int) -> Tensor:

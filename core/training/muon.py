@@ -26,8 +26,10 @@ class Muon(torch.optim.Optimizer):
         *,
         momentum: float = 0.95,
         weight_decay: float = 0.0,
+        bf16: bool = True,
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self._bf16 = bf16
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -46,21 +48,21 @@ class Muon(torch.optim.Optimizer):
         average = state["momentum"].lerp_(gradient, 1 - group["momentum"])
         ahead = gradient.lerp(average, group["momentum"])
         matrix = ahead.reshape(len(ahead), -1)
-        direction = orthogonalised(matrix)
+        direction = orthogonalised(matrix, bf16=self._bf16)
         scale = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         parameter.add_(direction.view_as(parameter), alpha=-group["lr"] * scale)
 
 
-def orthogonalised(matrix: Tensor) -> Tensor:
+def orthogonalised(matrix: Tensor, *, bf16: bool = True) -> Tensor:
     """The matrix (R×C) with its singular values pushed to about 1 (0.7 to 1.2).
 
-    Five Newton-Schulz rounds in bf16, on the side where the Gram matrix is small. (Iterating the
-    Gram matrix alone would cost a third, but diverges on the nearly singular gradients of the
-    first steps.)
+    Five Newton-Schulz rounds, in bf16 or fp32, on the side where the Gram matrix is small.
+    (Iterating the Gram matrix alone would cost a third, but diverges on the nearly singular
+    gradients of the first steps.)
     """
     tall = matrix.shape[0] > matrix.shape[1]
-    x = (matrix.T if tall else matrix).bfloat16()
+    x = (matrix.T if tall else matrix).to(torch.bfloat16 if bf16 else torch.float32)
     x = x / (x.norm() + 1e-7)
     for _ in range(_ROUNDS):
         gram = x @ x.T

@@ -10,8 +10,13 @@ _NOT_MATRICES = ("conv_in.", "conv_out.", "embedding.")
 """Layers that meet the pictures, the time or the class: better with AdamW."""
 
 
-def new_optimizers(unet: UNet2DModel, config: TrainConfig) -> list[torch.optim.Optimizer]:
-    """AdamW alone, or AdamW and Muon; each group knows its `highest_lr`."""
+def new_optimizers(
+    unet: UNet2DModel, config: TrainConfig, *, bf16: bool = True
+) -> list[torch.optim.Optimizer]:
+    """AdamW alone, or AdamW and Muon; each group knows its `highest_lr`.
+
+    bf16: Muon's arithmetic, fp32 otherwise.
+    """
     named = list(unet.named_parameters())
     matrices = []
     if config.optimizer == "muon":
@@ -27,7 +32,9 @@ def new_optimizers(unet: UNet2DModel, config: TrainConfig) -> list[torch.optim.O
         )
     ]
     if matrices:
-        optimizers.append(Muon(matrices, config.muon_rate, weight_decay=config.weight_decay))
+        optimizers.append(
+            Muon(matrices, config.muon_rate, weight_decay=config.weight_decay, bf16=bf16)
+        )
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["highest_lr"] = group["lr"]

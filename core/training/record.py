@@ -16,7 +16,9 @@ class Record:
 
     def __init__(self, run: RunFolder, *, resume_step: int) -> None:
         run.root.mkdir(parents=True, exist_ok=True)
-        _drop_rows_after(run.metrics, resume_step)
+        kept = _drop_rows_after(run.metrics, resume_step)
+        self.evaluated = {int(row["step"]) for row in kept if "held_out_loss" in row}
+        """Steps with a held-out loss."""
         self._file = run.metrics.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(run.tensorboard), purge_step=resume_step + 1)
 
@@ -37,6 +39,8 @@ class Record:
         self._file.write(json.dumps({"step": step, **figures}) + "\n")
         self._file.flush()
         os.fsync(self._file.fileno())
+        if "held_out_loss" in figures:
+            self.evaluated.add(step)
         for name, value in figures.items():
             self._board.add_scalar(name, value, step)
 
@@ -54,7 +58,8 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     return rows
 
 
-def _drop_rows_after(path: Path, step: int) -> None:
+def _drop_rows_after(path: Path, step: int) -> list[dict[str, float]]:
     rows = [row for row in read_metrics(path) if row["step"] <= step]
     if path.exists():
         write_bytes(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    return rows
