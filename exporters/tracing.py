@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import SpawnContext, SpawnProcess
 
 from core.errors import UserError
 from core.sampleset import Sample
@@ -17,6 +18,19 @@ from exporters.sticker import Refused, Sticker, make_sticker
 
 AHEAD = 4
 """Pictures handed out per worker before their results are taken."""
+
+
+class _Worker(SpawnProcess):
+    """A worker that can be ended although it ignores polite signals."""
+
+    def terminate(self) -> None:
+        self.kill()
+
+
+class _Workers(SpawnContext):
+    """Spawned, not forked: OpenCV's and torch's threads do not survive a fork."""
+
+    Process = _Worker
 
 
 class Tracers:
@@ -56,10 +70,8 @@ class Tracers:
 
     def _submit(self, sample: Sample) -> "Future[Sticker | Refused]":
         if self._pool is None:
-            # spawned, not forked: OpenCV's and torch's threads do not survive a fork
-            context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(
-                self._workers, mp_context=context, initializer=_begin_worker
+                self._workers, mp_context=_Workers(), initializer=_begin_worker
             )
         return self._pool.submit(make_sticker, sample, self._config, self._provenance)
 

@@ -63,7 +63,8 @@ def started(tmp_path, samples, out, *, workers=1, parts=()):
         yield process
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
+        process.stderr.close()
 
 
 def until(condition, process=None, timeout_s=60.0):
@@ -150,8 +151,9 @@ def test_a_killed_export_goes_on_and_its_parts_are_kept(samples, whole, tmp_path
     with started(tmp_path, samples, out, workers=2) as process:
         until(first.exists, process)
         workers = workers_of(process)
-        process.kill()
-        process.communicate()
+        for pid in workers:
+            os.kill(pid, signal.SIGTERM)  # a cluster tells all processes; the parent decides
+        until(first.with_name("part-00001").exists, process)
     assert workers
     until(lambda: not any(b"spawn_main" in command_of(pid) for pid in workers))  # none is left over
     assert not out.exists()
@@ -167,7 +169,7 @@ def test_a_killed_export_goes_on_and_its_parts_are_kept(samples, whole, tmp_path
 def test_a_worker_that_dies_is_one_error_and_the_export_goes_on(samples, whole, tmp_path):
     out = tmp_path / "weak"
     with started(tmp_path, samples, out, workers=2) as process:
-        until(lambda: workers_of(process), process)
+        until(lambda: list(tmp_path.glob(".weak.parts/*/*.svg")), process)
         os.kill(workers_of(process)[0], signal.SIGKILL)
         said = process.communicate(timeout=60)[1]
     assert "UserError: a worker died while it traced" in said
