@@ -13,7 +13,7 @@ import shlex
 import socket
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +66,13 @@ def submit(
     cluster: Cluster,
     *,
     after_success: Sequence[str] = (),
+    after_end: Sequence[str] = (),
+    tags: Mapping[str, str] | None = None,
 ) -> Submitted:
     """Submit, unless the work is done or queued already; UserError leaves nothing behind.
 
-    `after_success`: jobs that must have succeeded before; what they make is not checked now.
+    `after_success`: jobs that must have succeeded before; `after_end`: jobs that must have ended,
+    however. What those make is not there yet, so it is not checked. `tags` go into launch.json.
     """
     if verb.out is None:
         raise UserError(f"{verb.name} runs on this machine only: leave the cluster flags out")
@@ -77,20 +80,22 @@ def submit(
     if queued := _queued_already(out):
         print(f"{out} is in the queue already as job {', '.join(queued)}: nothing submitted")
         return Submitted(folder=None, job_ids=tuple(queued))
-    plan = _plan(verb, flags, cluster, blind=bool(after_success))
+    blind = bool(after_success or after_end)
+    plan = _plan(verb, flags, cluster, blind=blind)
     if plan is None:
         print(f"{out} is finished already: nothing to do")
         return Submitted(folder=None, job_ids=())
     cluster = dataclasses.replace(cluster, after=(*cluster.after, *after_success))
+    tags = dict(tags or {})
     if cluster.kind == "slurm":
         preflight.check_cluster(verb.name, cluster, out)
-    for line in verb.check(flags, cluster.processes) if verb.check and not after_success else ():
+    for line in verb.check(flags, cluster.processes) if verb.check and not blind else ():
         print(line)
     print(plan.words(cluster))
     if flags.dry_run:
         print(_dry_script(verb, plan, cluster, argv))
         return Submitted(folder=None, job_ids=())
-    return _submit(verb, flags, argv, cluster, plan, out)
+    return _submit(verb, flags, argv, cluster, plan, out, after_end, tags)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -172,12 +177,14 @@ def _submit(
     cluster: Cluster,
     plan: _Plan,
     out: Path,
+    after_end: Sequence[str],
+    tags: Mapping[str, str],
 ) -> Submitted:
     code = take_snapshot(launches_folder() / "code")
     folder = new_launch(verb.name, out)
     if code.dirty:
         write_bytes(folder.root / "dirty.patch", code.dirty.encode())
-    facts = _facts(verb, flags, argv, cluster, code, out, plan)
+    facts = _facts(verb, flags, argv, cluster, code, out, plan) | {"tags": dict(tags)}
     write_launch(folder, facts, [])
     tasks = [
         Task(verb=verb.name, argv=tuple(argv), share=share, launch=str(folder.root))
@@ -188,7 +195,7 @@ def _submit(
     jobs: list[dict[str, Any]] = []
     for chunk in _chunks(tasks, preflight.max_array_size()):
         # One array at a time keeps --array-parallelism true for all of them together.
-        before = [str(jobs[-1]["id"])] if jobs else []
+        before = [str(jobs[-1]["id"])] if jobs else list(after_end)
         executor = _slurm_executor(folder, verb.name, cluster, code, then=before)
         submitted = _submit_chunk(executor, chunk, split=plan.split)
         job_id = submitted[0].job_id.split("_")[0]

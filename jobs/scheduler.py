@@ -58,10 +58,10 @@ def installed() -> bool:
 def controller() -> tuple[bool, str]:
     """Whether the controller answers, and its words; NotConfiguredError without a slurm.conf."""
     done = _run(["scontrol", "ping"])
-    words = _first_line(done.stdout + done.stderr)
-    if "onfiguration source" in words or "slurm.conf" in words:
-        raise NotConfiguredError(words)
-    return done.returncode == 0 and " is UP" in done.stdout, words
+    said = done.stdout + done.stderr
+    if "configuration source" in said or "slurm.conf" in said:
+        raise NotConfiguredError("it finds no slurm.conf")
+    return done.returncode == 0 and " is UP" in done.stdout, _first_line(said)
 
 
 class NotConfiguredError(Exception):

@@ -129,6 +129,7 @@ def _all_done(folder: LaunchFolder, job: str) -> bool:
 
 def _failure(folder: LaunchFolder, job: str) -> int:
     entries = folder.entries(job)
-    if cause := cause_of(folder, job):
-        print(cause, file=sys.stderr)
+    for entry in entries:
+        if entry["event"] == "failed" and entry.get("rank"):  # rank 0's words were shown
+            print(f"rank {entry['rank']}: {entry['error']}", file=sys.stderr)
     return _code(entries)

@@ -122,7 +122,8 @@ def run(task: Task) -> None:
     except BaseException as error:
         code, words = _verdict(error, signals.received)
         if code in (CRASHED, USER_ERROR):
-            note(launch, place.job, place.name, "failed", code=code, error=words, node=place.node)
+            note(launch, place.job, place.name, "failed", code=code, error=words, rank=place.rank,
+                 node=place.node)  # fmt: skip
         else:
             note(launch, place.job, place.name, "stopped", code=code, signal=signals.received)
         if code == CRASHED:
