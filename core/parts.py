@@ -39,18 +39,21 @@ class Parts(Protocol):
         """Make the whole of all parts, or do nothing when it is there."""
 
 
-def make_parts(work: Parts, parts: Iterable[int]) -> None:
-    """Make those of `parts` that are missing, as one of many processes; finish when none is."""
+def make_parts(work: Parts, parts: Iterable[int]) -> int:
+    """Make those of `parts` that are missing, as one of many processes; finish when none is.
+
+    The number of parts made.
+    """
     with shared(work.folder):
         work.begin()
-        wanted = set(parts)
-        for part in work.missing():
-            if part in wanted:
-                work.make(part)
+        wanted = sorted(set(parts) & set(work.missing()))
+        for part in wanted:
+            work.make(part)
         if not work.finished() and not work.missing():
             with exclusive(work.folder / "finishing", wait=True):
                 if not work.finished():
                     work.finish()
+    return len(wanted)
 
 
 def make_everything(work: Parts) -> None:

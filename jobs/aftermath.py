@@ -40,11 +40,13 @@ def main() -> int:
     entries = launch.entries(place.job)
     said = last_words(launch.logs(place.job))
     verdict = judge(code, entries, said, limit=int(launch.facts()["max_requeues"]))
+    if verdict.again and not _still_ours(os.environ["SLURM_JOB_ID"]):
+        verdict = Verdict(again=False, cause="stopped from outside")
     if not verdict.again:
         note(launch.root, place.job, "batch", "ended", code=code, cause=verdict.cause)
         print(f"job {place.job}: {verdict.cause}", file=sys.stderr)
         return code
-    print(f"job {place.job}: queued again: {verdict.cause}", file=sys.stderr, flush=True)
+    print(f"job {place.job}{_AGAIN}{verdict.cause}", file=sys.stderr, flush=True)
     note(launch.root, place.job, "batch", "requeued", code=code, cause=verdict.cause)
     # Requeueing ends this script too: what is to be written is written before.
     if complaint := scheduler.requeue(os.environ["SLURM_JOB_ID"]):
@@ -67,13 +69,19 @@ def judge(code: int, entries: Sequence[dict[str, Any]], said: str, *, limit: int
         return Verdict(again=False, cause="stopped from outside")
     if "oom" in said.lower() or "out of memory" in said.lower():
         return Verdict(again=False, cause=f"out of memory: raise --mem-gb ({said})")
-    if code == TIME_IS_UP:
-        cause = "the time was up, a checkpoint is saved"
+    if code == TIME_IS_UP or any(entry.get("code") == TIME_IS_UP for entry in since):
+        cause = "time was up, or the job gave way to another; what it had done is saved"
     if requeues >= limit:
         return Verdict(again=False, cause=f"--max-requeues {limit} reached: {cause}")
     if code == CRASHED and _crashed_here_before(entries):
         return Verdict(again=False, cause=f"the same error twice without progress: {cause}")
     return Verdict(again=True, cause=cause)
+
+
+def _still_ours(job_id: str) -> bool:
+    """Whether SLURM still means the job to run: not after a cancel, or somebody else's requeue."""
+    states = scheduler.job_states([job_id]).values()
+    return any(state.state == "RUNNING" for state in states)
 
 
 def _since_last_requeue(entries: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
@@ -93,17 +101,19 @@ def _crashed_here_before(entries: Sequence[dict[str, Any]]) -> bool:
 
 
 def last_words(logs: Sequence[Path]) -> str:
-    """The line of SLURM's that names what was killed, from the first process's log."""
+    """SLURM's first word on what was killed since the last start, from the first process's log."""
     for path in logs[:1]:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 20_000))
-            lines = file.read().decode(errors="replace").splitlines()
-        for line in reversed(lines):
-            if found := re.match(
-                r"(?:srun|slurmstepd(?:-\S+)?): error: (.*(?:task|oom|OOM).*)", line
-            ):
-                return found.group(1)[:300]
+            file.seek(max(0, path.stat().st_size - 50_000))
+            text = file.read().decode(errors="replace")
+        found = _SLURM_SAYS.findall(text.rpartition(_AGAIN)[2])
+        killed = [line for line in found if "exit code" not in line]
+        return str((killed or found or [""])[0][:300])
     return ""
+
+
+_AGAIN = ": queued again: "
+_SLURM_SAYS = re.compile(r"^(?:srun|slurmstepd\S*): error: (.*(?:task|oom|OOM).*)$", re.MULTILINE)
 
 
 if __name__ == "__main__":

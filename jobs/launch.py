@@ -89,9 +89,11 @@ def submit(
     tags = dict(tags or {})
     if cluster.kind == "slurm":
         preflight.check_cluster(verb.name, cluster, out)
-    for line in verb.check(flags, cluster.processes) if verb.check and not blind else ():
-        print(line)
     print(plan.words(cluster))
+    for line in verb.check(flags, cluster) if verb.check and not blind else ():
+        print(line)
+    if plan.split and not blind:
+        print(preflight.predicted(verb.name, flags.config, plan.missing, cluster))
     if flags.dry_run:
         print(_dry_script(verb, plan, cluster, argv))
         return Submitted(folder=None, job_ids=())
@@ -110,6 +112,11 @@ class _Plan:
     count: int | None
     """Parts in all; None when they are not known yet."""
 
+    @property
+    def missing(self) -> int:
+        """Parts that are to be made, where they are known."""
+        return sum(len(share.parts or ()) for share in self.tasks)
+
     def words(self, cluster: Cluster) -> str:
         """One line for people."""
         per = f"{cluster.cpus_per_task} cores, {cluster.mem_gb:g} GB"
@@ -122,8 +129,7 @@ class _Plan:
         else:
             parts = "the parts"
             if self.count is not None:
-                missing = sum(len(share.parts or ()) for share in self.tasks)
-                parts = f"{missing} of {self.count} parts"
+                parts = f"{self.missing} of {self.count} parts"
             what = f"{parts} in {len(self.tasks)} tasks"
             what += f", {min(cluster.array_parallelism, len(self.tasks))} at once"
         if cluster.kind == "local":

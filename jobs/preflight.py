@@ -3,10 +3,13 @@
 import functools
 import shutil
 from pathlib import Path
+from typing import Any
 
+from core.config import config_to_dict
 from core.errors import UserError
 from jobs import scheduler
 from jobs.cluster import Cluster
+from jobs.launches import all_launches
 from jobs.scheduler import Partition
 
 LEAST_FREE_GB = 1.0
@@ -74,6 +77,42 @@ def require_disk(folder: Path, needed_bytes: float) -> None:
 def max_array_size() -> int:
     """Tasks that one array may have."""
     return int(scheduler.cluster_config().get("MaxArraySize", "1001"))
+
+
+def predicted(verb: str, config: Any, parts: int, cluster: Cluster) -> str:
+    """How long an array will take, from how long the parts of its like took before."""
+    pace = _seconds_per_part(verb, config_to_dict(config), cluster)
+    if pace is None:
+        return "forecast: none yet (the first launch of this kind tells the pace)"
+    at_once = min(cluster.array_parallelism, cluster.tasks or parts, parts)
+    hours = pace * parts / 3600
+    wall = hours / at_once
+    words = (
+        f"forecast: {pace:.3g} s a part, {_hours(max(1, round(wall * 60)))} with {at_once} at once"
+    )
+    if cluster.gpus_per_node:
+        words += f", {hours * cluster.gpus_per_node:.3g} GPU-hours"
+    requeues = int(wall * 60 / cluster.minutes)
+    return words + (f", {requeues} requeues a task" if requeues else "")
+
+
+def _seconds_per_part(verb: str, config: dict[str, Any], cluster: Cluster) -> float | None:
+    """Pace of the newest launch that did the same work with other seeds and counts."""
+    same = {key: value for key, value in config.items() if key not in _FREE}
+    for launch in all_launches():
+        facts = launch.facts()
+        there = {key: value for key, value in facts.get("config", {}).items() if key not in _FREE}
+        gpus = facts.get("cluster", {}).get("gpus_per_node")
+        if facts.get("verb") != verb or there != same or gpus != cluster.gpus_per_node:
+            continue
+        made = [entry for entry in launch.entries() if entry["event"] == "made"]
+        if made:
+            return sum(float(e["seconds"]) for e in made) / sum(int(e["parts"]) for e in made)
+    return None
+
+
+_FREE = ("seed", "per_class", "classes", "labels", "samples", "only", "name")
+"""Fields that change which pictures are made, not how long one takes."""
 
 
 def _partition(cluster: Cluster) -> Partition:

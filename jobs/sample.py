@@ -12,9 +12,11 @@ from typing import Literal
 
 from core.config import config_digest
 from core.diffusion.generate import SamplingParts, generate_sample_set
+from core.diffusion.modelinfo import model_digest
 from core.diffusion.sampleconfig import SampleConfig
 from jobs.cli import run_verb
-from jobs.cluster import ClusterFlags
+from jobs.cluster import Cluster, ClusterFlags
+from jobs.preflight import require_disk
 from jobs.verbs import Verb
 
 
@@ -58,6 +60,18 @@ def _parts(flags: SampleFlags) -> SamplingParts:
     )
 
 
+def _check(flags: SampleFlags, cluster: Cluster) -> list[str]:
+    """The model is readable and the disk has room."""
+    work = _parts(flags)
+    model_digest(flags.config.run)
+    size = work.model.picture_bytes * len(work.labels)
+    require_disk(_out(flags), size)
+    return [
+        f"pictures: {len(work.labels):,} of {work.model.size_px} px in {work.count} shards, "
+        f"at most {size / 2**20:,.0f} MiB"
+    ]
+
+
 VERB = Verb(
     name="sample",
     description=__doc__ or "",
@@ -65,6 +79,7 @@ VERB = Verb(
     run=_run,
     out=_out,
     parts=_parts,
+    check=_check,
 )
 
 if __name__ == "__main__":

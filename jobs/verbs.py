@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from core.parts import Parts
+from jobs.cluster import Cluster
 
 
 class Flags(Protocol):
@@ -45,6 +46,6 @@ class Verb(Generic[F]):
     """Whether there is nothing left to do, for verbs without parts."""
     steps_done: Callable[[F], int] | None = None
     """How far it is, in units that rise, for verbs without parts."""
-    check: Callable[[F, int], list[str]] | None = None
-    """Check the inputs and predict, given the number of processes: lines of the plan. UserError
-    when it cannot work."""
+    check: Callable[[F, Cluster], list[str]] | None = None
+    """Check the inputs and predict how it will go: lines of the plan. UserError when it cannot
+    work."""

@@ -125,7 +125,8 @@ def run(task: Task) -> None:
             note(launch, place.job, place.name, "failed", code=code, error=words, rank=place.rank,
                  node=place.node)  # fmt: skip
         else:
-            note(launch, place.job, place.name, "stopped", code=code, signal=signals.received)
+            number = getattr(error, "signal_number", signals.received)
+            note(launch, place.job, place.name, "stopped", code=code, signal=number)
         if code == CRASHED:
             traceback.print_exc()
         print(f"{task.verb}: {words}", file=sys.stderr)
@@ -159,7 +160,11 @@ def _do(task: Task, place: Place, launch: Path) -> None:
         work = verb.parts(flags)
         mine = task.share.of_parts(work.count)[place.rank :: place.processes]
         _going_on(place, launch, progress=len(mine) - len(set(mine) & set(work.missing())))
-        make_parts(work, mine)
+        begun = time.monotonic()
+        made = make_parts(work, mine)
+        if made:
+            seconds = time.monotonic() - begun
+            note(launch, place.job, place.name, "made", parts=made, seconds=round(seconds, 3))
         return
     if place.rank == 0 and verb.steps_done is not None:
         _going_on(place, launch, progress=verb.steps_done(flags))
@@ -214,7 +219,7 @@ def _verdict(error: BaseException, received: int | None) -> tuple[int, str]:
     if isinstance(error, UserError):
         return USER_ERROR, f"error: {error}"
     if number == signal.SIGUSR2:
-        return TIME_IS_UP, "told that the time is up: saved, and to be queued again"
+        return TIME_IS_UP, "told that time is up: saved, and to be queued again"
     if isinstance(error, KeyboardInterrupt) or number is not None:
         return STOPPED, "told to stop; run the same command again to go on"
     if trouble := machine_trouble(error):

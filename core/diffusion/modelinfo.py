@@ -18,15 +18,28 @@ class ModelInfo:
     """Classes, in the order of the network's class indices."""
     facts: dict[str, Any]
     """Digest and licence of the dataset."""
+    size_px: int
+    """Side of the pictures."""
+    channels: int
+
+    @property
+    def picture_bytes(self) -> int:
+        """Bytes of one picture, uncompressed."""
+        return self.size_px**2 * self.channels
 
 
 def describe_model(run: Path) -> ModelInfo:
     """The model of a run (its folder or `model` in it); UserError if there is none."""
     folder = model_folder(run)
     index = read_json(folder / "model_index.json")
+    unet = read_json(folder / "unet" / "config.json")
     try:
         return ModelInfo(
-            folder=folder, label_names=tuple(index["labels"]), facts=dict(index["facts"])
+            folder=folder,
+            label_names=tuple(index["labels"]),
+            facts=dict(index["facts"]),
+            size_px=int(unet["sample_size"]) * int(index["patch"]),
+            channels=int(unet["in_channels"]) // int(index["patch"]) ** 2,
         )
     except (KeyError, TypeError, ValueError):
         raise UserError(f"{folder} is not a class-conditional model made by Menagerie") from None
