@@ -50,7 +50,7 @@ def make_parts(work: Parts, parts: Iterable[int]) -> int:
         for part in wanted:
             work.make(part)
         if not work.finished() and not work.missing():
-            with exclusive(work.folder / "finishing", wait=True):
+            with exclusive(work.folder / ".finishing", wait=True):
                 if not work.finished():
                     work.finish()
     return len(wanted)

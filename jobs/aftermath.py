@@ -113,7 +113,8 @@ def last_words(logs: Sequence[Path]) -> str:
 
 
 _AGAIN = ": queued again: "
-_SLURM_SAYS = re.compile(r"^(?:srun|slurmstepd\S*): error: (.*(?:task|oom|OOM).*)$", re.MULTILINE)
+# Anywhere in a line: a progress bar that was cut off stands before it.
+_SLURM_SAYS = re.compile(r"(?:srun|slurmstepd\S*): error: (.*(?:task|oom|OOM).*)")
 
 
 if __name__ == "__main__":

@@ -8,33 +8,13 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from core.data.pinned import open_pinned
-from core.errors import UserError
-from core.files import write_json
-from core.sampleset import SampleSet, open_sample_set
+from core.evaluation.config import EvaluateConfig
+from core.evaluation.parts import EvaluateParts
+from core.parts import make_everything
 from jobs.cli import run_verb
 from jobs.cluster import ClusterFlags
 from jobs.verbs import Verb
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class EvaluateConfig:
-    """All that the figures depend on."""
-
-    samples: Path
-    """Folder of a finished sample set."""
-    data: Path
-    """Folder of the pinned dataset that the classifier learns from."""
-    epochs: int = 8
-    """Passes over the training pictures."""
-    seed: int = 0
-    """Decides the classifier's weights and augmentation."""
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise UserError(f"--epochs is {self.epochs}; it must be 1 or more")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,45 +35,32 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(flags: EvaluateFlags) -> None:
-    samples = open_sample_set(flags.config.samples)
-    figures = _figures(flags.config, samples)
-    for label, share in figures["recognised_by_class"].items():
-        print(f"{label:>12}  {share:6.1%} of {figures['count_by_class'][label]} recognised")
-    print(
-        f"recognised: {figures['recognised']:.1%} of {figures['count']} samples "
-        f"(the classifier is right on {figures['held_out_accuracy']:.1%} of held-out pictures)"
-    )
-    out = _out(flags)
-    write_json(out, figures)
-    print(f"figures: {out}")
-    print(f"next: python jobs/export.py --samples {flags.config.samples}")
+    work = EvaluateParts(flags.config, flags.out)
+    if work.finished():
+        print(f"{work.out} is finished already, from the same inputs: nothing to do")
+    try:
+        if not work.finished():
+            make_everything(work)
+    finally:
+        if work.has_figures():
+            _report(work)
 
 
 def _out(flags: EvaluateFlags) -> Path:
     return flags.out or flags.config.samples / "recognition.json"
 
 
-def _figures(config: EvaluateConfig, samples: SampleSet) -> dict[str, Any]:
-    from core.evaluation.recognition import held_out_accuracy, train_recognizer
-
-    dataset = open_pinned(config.data)
-    if unknown := sorted(set(samples.labels) - set(dataset.label_names)):
-        raise UserError(f"{config.data} has no class {unknown[0]!r}, which the samples have")
-    recognizer = train_recognizer(dataset, epochs=config.epochs, seed=config.seed)
-    right: dict[str, list[bool]] = {}
-    for sample in samples.samples():
-        guess = int(recognizer.probabilities([sample.image_hwc]).argmax())
-        right.setdefault(sample.label, []).append(recognizer.label_names[guess] == sample.label)
-    total = [verdict for verdicts in right.values() for verdict in verdicts]
-    return {
-        "count": len(total),
-        "recognised": sum(total) / len(total),
-        "recognised_by_class": {name: sum(v) / len(v) for name, v in sorted(right.items())},
-        "count_by_class": {name: len(v) for name, v in sorted(right.items())},
-        "held_out_accuracy": held_out_accuracy(recognizer, dataset, "test"),
-        "classifier_dataset": recognizer.dataset_digest,
-        "sample_set": samples.digest,
-    }
+def _report(work: EvaluateParts) -> None:
+    figures = work.figures()
+    for label, share in figures["recognised_by_class"].items():
+        print(f"{label:>12}  {share:6.1%} of {figures['count_by_class'][label]} recognised")
+    print(
+        f"recognised: {figures['recognised']:.1%} of {figures['count']} samples "
+        f"(the classifier is right on {figures['held_out_accuracy']:.1%} of held-out pictures)"
+    )
+    print(f"figures: {work.out}")
+    print(f"kept: {work.kept_path} ({figures['kept']} seeds, for export --only)")
+    print(f"next: python jobs/export.py --samples {work.config.samples}")
 
 
 VERB = Verb(

@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "curation_app": {"core", "curation_app"},
     "jobs": {"core", "exporters", "curation_app", "jobs"},
 }
-ONE_DOOR = ("cv2", "vtracer", "spandrel", "resvg_py")
+ONE_DOOR = ("cv2", "vtracer", "spandrel", "resvg_py", "submitit")
 
 
 def imports_of(path: Path) -> set[str]:
@@ -58,7 +58,8 @@ def test_awkward_dependencies_have_one_importer(module: str) -> None:
     [
         *("curation_app", "core.errors", "core.config", "core.collection", "core.images"),
         *("core.rundir", "core.data.pinned", "core.diffusion.sampleconfig", "jobs.train"),
-        *("jobs.sample", "jobs.export", "jobs.prepare", "jobs.evaluate"),
+        *("jobs.sample", "jobs.export", "jobs.prepare", "jobs.evaluate", "jobs.launch"),
+        *("jobs.worker", "jobs.aftermath"),
     ],
 )
 def test_light_modules_load_without_torch(module: str) -> None:

@@ -1,0 +1,123 @@
+"""Launching without a cluster: snapshots, shares, private folders, processes on this machine."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.errors import UserError
+from jobs import launches, snapshot
+from jobs.worker import Share, place_of
+from tests.tiny import tiny_dataset
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_shares_cover_every_part_once() -> None:
+    for count in (0, 1, 7, 16, 100):
+        for tasks in (1, 3, 16):
+            shares = [Share(number=k, of=tasks).of_parts(count) for k in range(tasks)]
+            assert [part for share in shares for part in share] == list(range(count))
+            sizes = [len(share) for share in shares]
+            assert max(sizes) - min(sizes) <= 1
+    assert Share(parts=(3, 9)).of_parts(100) == (3, 9)
+
+
+def test_a_snapshot_is_the_code_that_runs_and_is_made_once(tmp_path: Path) -> None:
+    first = snapshot.take_snapshot(tmp_path / "code")
+    copied = (first.folder / "jobs" / "worker.py").read_bytes()
+    assert copied == (ROOT / "jobs" / "worker.py").read_bytes()
+    assert snapshot.take_snapshot(tmp_path / "code") == first
+    assert [path.name for path in (tmp_path / "code").iterdir()] == [first.digest[:16]]
+
+
+def test_an_edit_makes_another_snapshot_and_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in snapshot.PACKAGES:
+        (tmp_path / "tree" / package).mkdir(parents=True)
+        (tmp_path / "tree" / package / "__init__.py").write_text("x = 1\n")
+    monkeypatch.setattr(snapshot, "_folder_of", lambda package: tmp_path / "tree" / package)
+    git = ["git", "-C", str(tmp_path / "tree"), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *command], check=True)
+    clean = snapshot.take_snapshot(tmp_path / "code")
+    assert clean.commit is not None
+    assert clean.dirty == ""
+    (tmp_path / "tree" / "core" / "__init__.py").write_text("x = 2\n")
+    (tmp_path / "tree" / "core" / "new.py").write_text("y = 3\n")
+    dirty = snapshot.take_snapshot(tmp_path / "code")
+    assert dirty.commit == clean.commit
+    assert "+x = 2" in dirty.dirty
+    assert "new file: core/new.py" in dirty.dirty
+    assert (dirty.folder / "core" / "new.py").exists()
+    assert not (clean.folder / "core" / "new.py").exists()
+
+
+def test_launch_folders_are_their_owners_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MENAGERIE_LAUNCHES", str(tmp_path / "launches"))
+    first = launches.new_launch("train", tmp_path / "a run")
+    second = launches.new_launch("train", tmp_path / "a run")
+    assert first != second
+    for folder in (tmp_path / "launches", first.root, first.jobs, first.journal):
+        assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_a_journal_survives_a_line_that_a_kill_cut_off(tmp_path: Path) -> None:
+    (tmp_path / "journal").mkdir()
+    launches.note(tmp_path, "7", "rank-00000", "started", node="n1")
+    with (tmp_path / "journal" / "7.rank-00000.jsonl").open("a") as file:
+        file.write('{"time": 1, "ev')
+    entries = launches.LaunchFolder(tmp_path).entries("7")
+    assert [(entry["event"], entry["node"]) for entry in entries] == [("started", "n1")]
+
+
+def test_slurms_variables_say_which_process_this_is() -> None:
+    place = place_of(
+        {"SLURM_JOB_ID": "90", "SLURM_ARRAY_JOB_ID": "88", "SLURM_ARRAY_TASK_ID": "2",
+         "SLURM_RESTART_COUNT": "3", "SLURM_PROCID": "1", "SLURM_NTASKS": "4",
+         "SLURM_LOCALID": "1", "SLURMD_NODENAME": "n7"}
+    )  # fmt: skip
+    assert (place.job, place.attempt, place.rank, place.processes) == ("88_2", 3, 1, 4)
+    assert (place.local_rank, place.node) == (1, "n7")
+
+
+def test_a_chain_that_waits_for_jobs_needs_slurm() -> None:
+    from jobs.cluster import ClusterFlags, choose
+
+    with pytest.raises(UserError, match="--after"):
+        choose(ClusterFlags(cluster="inline", after=("12",)))
+
+
+@pytest.mark.slow
+def test_two_processes_on_this_machine_train_one_run(tmp_path: Path) -> None:
+    tiny_dataset(tmp_path / "data")
+    command = [
+        *(sys.executable, str(ROOT / "jobs" / "train.py"), "--data", "data", "--out", "run"),
+        *("--steps", "4", "--batch-size", "4", "--block-channels", "32", "32"),
+        *("--cluster", "local", "--gpus-per-node", "2", "--cpus-per-task", "1"),
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "model" / "model_index.json").exists()
+    [launch] = (tmp_path / "launches").glob("2*")
+    journal = launches.LaunchFolder(launch).entries()
+    assert [entry["event"] for entry in journal].count("done") == 2
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert "finished already: nothing to do" in again.stdout
+
+
+@pytest.mark.slow
+def test_a_mistake_found_by_the_processes_is_the_exit_code(tmp_path: Path) -> None:
+    tiny_dataset(tmp_path / "data")
+    command = [
+        *(sys.executable, str(ROOT / "jobs" / "train.py"), "--data", "data", "--out", "run"),
+        *("--steps", "4", "--batch-size", "1", "--block-channels", "32", "32"),
+        *("--cluster", "local", "--gpus-per-node", "2", "--cpus-per-task", "1"),
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert "batch" in done.stderr
