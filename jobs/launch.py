@@ -10,6 +10,7 @@ import getpass
 import io
 import os
 import shlex
+import shutil
 import socket
 import sys
 import time
@@ -199,17 +200,38 @@ def _submit(
     if cluster.kind == "local":
         return _run_locally(folder, facts, cluster, code, tasks)
     jobs: list[dict[str, Any]] = []
-    for chunk in _chunks(tasks, preflight.max_array_size()):
-        # One array at a time keeps --array-parallelism true for all of them together.
-        before = [str(jobs[-1]["id"])] if jobs else list(after_end)
-        executor = _slurm_executor(folder, verb.name, cluster, code, then=before)
-        submitted = _submit_chunk(executor, chunk, split=plan.split)
-        job_id = submitted[0].job_id.split("_")[0]
-        jobs.append({"id": job_id, "tasks": len(chunk) if plan.split else 0})
-        write_launch(folder, facts, jobs)
+    try:
+        _submit_all(
+            folder, facts, cluster, code, tasks, jobs, split=plan.split, after_end=after_end
+        )
+    finally:
+        if not jobs:
+            shutil.rmtree(folder.root)
     ids = tuple(str(job["id"]) for job in jobs)
     print(f"submitted: job {', '.join(ids)} ({folder.root})")
     return Submitted(folder=folder, job_ids=ids)
+
+
+def _submit_all(
+    folder: LaunchFolder,
+    facts: dict[str, Any],
+    cluster: Cluster,
+    code: Snapshot,
+    tasks: Sequence[Task],
+    jobs: list[dict[str, Any]],
+    *,
+    split: bool,
+    after_end: Sequence[str],
+) -> None:
+    """Submit the tasks, in arrays that the cluster admits; `jobs` grows with each."""
+    for chunk in _chunks(tasks, preflight.max_array_size()):
+        # One array at a time keeps --array-parallelism true for all of them together.
+        before = [str(jobs[-1]["id"])] if jobs else list(after_end)
+        executor = _slurm_executor(folder, facts["verb"], cluster, code, then=before)
+        submitted = _submit_chunk(executor, chunk, split=split)
+        job_id = submitted[0].job_id.split("_")[0]
+        jobs.append({"id": job_id, "tasks": len(chunk) if split else 0})
+        write_launch(folder, facts, jobs)
 
 
 def _submit_chunk(

@@ -29,6 +29,8 @@ class TrainFlags:
     on a GPU."""
     out: Path | None = None
     """Folder of the run; default: runs/<preset>-<config digest>."""
+    accumulate: int = 1
+    """Micro-batches that each process makes of its share of a step: less memory, same result."""
     cpu: bool = False
     """Train on the CPU even where there is a GPU."""
     cluster: ClusterFlags = dataclasses.field(default_factory=ClusterFlags)
@@ -55,7 +57,7 @@ def _run(flags: TrainFlags) -> None:
     )
     from core.training.loop import train
 
-    model = train(flags.config, dataset, out, cpu=flags.cpu)
+    model = train(flags.config, dataset, out, cpu=flags.cpu, accumulate=flags.accumulate)
     print(f"model: {model}\nmetrics: {out / 'metrics.jsonl'}\nsample grids: {out / 'samples'}")
     print(f"next: python jobs/sample.py --run {out}")
 

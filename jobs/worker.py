@@ -18,9 +18,9 @@ from types import FrameType
 from typing import Any
 
 from core.errors import UserError, machine_trouble
-from core.files import read_json, write_json
+from core.files import read_json, write_bytes, write_json
 from core.parts import make_parts
-from jobs.launches import note
+from jobs.launches import LaunchFolder, note
 from jobs.verbs import Verb
 
 USER_ERROR = 2
@@ -168,6 +168,8 @@ def _do(task: Task, place: Place, launch: Path) -> None:
         return
     if place.rank == 0 and verb.steps_done is not None:
         _going_on(place, launch, progress=verb.steps_done(flags))
+    if place.rank == 0 and verb.many_processes and verb.out is not None:
+        _record_code(launch, verb.out(flags))
     if place.processes > 1:
         _meet(place, launch)
     closing = verb.run(flags)
@@ -177,6 +179,14 @@ def _do(task: Task, place: Place, launch: Path) -> None:
 
 def _going_on(place: Place, launch: Path, *, progress: int) -> None:
     note(launch, place.job, place.name, "going on", progress=progress)
+
+
+def _record_code(launch: Path, run: Path) -> None:
+    """Write into a run which code made it, with what was not committed."""
+    run.mkdir(parents=True, exist_ok=True)
+    write_json(run / "code.json", LaunchFolder(launch).facts()["code"])
+    if (patch := launch / "dirty.patch").exists():
+        write_bytes(run / "code.patch", patch.read_bytes())
 
 
 def _meet(place: Place, launch: Path) -> None:
