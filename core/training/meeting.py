@@ -1,14 +1,18 @@
 """How the processes of a training find each other, or learn who did not come."""
 
+import contextlib
 import dataclasses
 import datetime
+import json
 import os
 import socket
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from torch.distributed import (  # type: ignore[attr-defined]  # torch re-exports them untyped
+    DistNetworkError,
     DistStoreError,
     PrefixStore,
     Store,
@@ -97,90 +101,108 @@ class Meeting:
 def meet(place: Place, markers: Path, *, within_s: float, asked: Callable[[], int]) -> Meeting:
     """Wait until all processes are there.
 
-    Raises ProcessTrouble naming who is missing after `within_s`, and Stopped as soon as `asked()`.
+    Raises ProcessTrouble naming who is missing after `within_s`, and Stopped as soon as `asked()`
+    in any of those who are there.
     """
-    begun = time.time()
-    marker = {"attempt": place.attempt, "name": place.name, "node": place.node, "time": begun}
+    marker = {"attempt": place.attempt, "name": place.name, "node": place.node, "time": time.time()}
     write_json(place.marker(markers), marker)
-    deadline = time.monotonic() + within_s
+    wait = _Wait(place, markers, within_s, asked)
+    group_store = _connect(place, wait, serve=place.keeps_store)
+    store = _connect(place, wait, serve=False)
+    try:
+        names = _sign_in(place, store, wait)
+    except (ProcessTrouble, Stopped) as end:
+        _call_off(place, store, end)
+        raise
+    return Meeting(group_store, store, names)
 
-    def go_on_waiting(absent: Callable[[], str]) -> None:
-        if urgency := asked():
-            raise Stopped(signal_of(urgency), 0)
-        if time.monotonic() > deadline:
-            raise ProcessTrouble(f"not all processes met within {within_s:g} s: {absent()}")
 
-    started = _Started(place, markers, since=begun - within_s)
-    stores: list[Store] = []
-    while len(stores) < 2:
-        try:
-            stores.append(_store(place, serve=place.keeps_store and not stores))
-        except RuntimeError as error:
-            why = str(error).partition("\n")[0]
-            go_on_waiting(lambda why=why: started.describe([0], why))  # type: ignore[misc]
-            time.sleep(0.2)
-    stores[1].set(f"name/{place.rank}", place.name)
-    stores[1].set(f"sign/{place.rank}", "")
-    wanted = [f"sign/{rank}" for rank in range(place.count)]
+def _connect(place: Place, wait: "_Wait", *, serve: bool) -> Store:
     while True:
         try:
-            stores[1].wait(wanted, _SLICE)
-            break
-        except DistStoreError:
-            go_on_waiting(
-                lambda: started.describe(
-                    [rank for rank in range(place.count) if not stores[1].check([wanted[rank]])]
-                )
+            store = TCPStore(
+                place.address, place.port, is_master=serve, timeout=_SLICE, wait_for_workers=False
             )
         except RuntimeError as error:
-            raise ProcessTrouble(f"rank 0 went away during the meeting: {error}") from None
-    names = stores[1].multi_get([f"name/{rank}" for rank in range(place.count)])
-    return Meeting(stores[0], stores[1], [name.decode() for name in names])
+            wait.for_more([0], str(error).partition("\n")[0])
+            time.sleep(0.2)
+        else:
+            store.set_timeout(datetime.timedelta(seconds=300))
+            return PrefixStore(f"menagerie/{place.attempt}", store)
+
+
+def _sign_in(place: Place, store: Store, wait: "_Wait") -> list[str]:
+    """Names of all processes, once all have signed."""
+    everyone = range(place.count)
+    store.set(f"name/{place.rank}", place.name)
+    store.set(f"sign/{place.rank}", "")
+    try:
+        while True:
+            try:
+                store.wait([f"sign/{rank}" for rank in everyone], _SLICE)
+                return [store.get(f"name/{rank}").decode() for rank in everyone]
+            except DistStoreError:
+                if store.check(["off"]):
+                    raise _reason(json.loads(store.get("off"))) from None
+                wait.for_more([rank for rank in everyone if not store.check([f"sign/{rank}"])])
+    except DistNetworkError as error:
+        raise ProcessTrouble(f"rank 0 went away during the meeting: {error}") from None
+
+
+def _call_off(place: Place, store: Store, end: Exception | Stopped) -> None:
+    """Tell those who are there why nothing comes of it."""
+    signal_number = end.signal_number if isinstance(end, Stopped) else 0
+    with contextlib.suppress(RuntimeError):
+        store.compare_set("off", "", json.dumps({"signal": signal_number, "why": str(end)}))
+    if place.keeps_store:
+        time.sleep(2 * _SLICE.total_seconds())  # The store goes with this process.
+
+
+def _reason(off: dict[str, Any]) -> Exception | Stopped:
+    return Stopped(off["signal"], 0) if off["signal"] else ProcessTrouble(off["why"])
+
+
+class _Wait:
+    """How long to wait for the others, and what the markers say of those who did not come."""
+
+    def __init__(
+        self, place: Place, markers: Path, within_s: float, asked: Callable[[], int]
+    ) -> None:
+        self._place, self._markers, self._within_s = place, markers, within_s
+        self._asked = asked
+        self._deadline = time.monotonic() + within_s
+        self._since = time.time() - within_s
+        """Older markers are leftovers."""
+
+    def for_more(self, absent: list[int], why: str = "") -> None:
+        """Return if there is time to wait for the absent; else raise."""
+        if urgency := self._asked():
+            raise Stopped(signal_of(urgency), 0)
+        if time.monotonic() > self._deadline:
+            raise ProcessTrouble(
+                f"not all processes met within {self._within_s:g} s: {self._who(absent)}; "
+                f"the meeting is at {self._place.address}:{self._place.port}"
+                + (f" ({why})" if why else "")
+            )
+
+    def _who(self, absent: list[int]) -> str:
+        found = {rank: name for rank in absent if (name := self._started(rank))}
+        never = [str(rank) for rank in absent if rank not in found]
+        parts = [f"rank {', '.join(never)} never started"] if never else []
+        return "; ".join([*parts, *(f"{name} started but did not come" for name in found.values())])
+
+    def _started(self, rank: int) -> str | None:
+        path = _marker(self._markers, rank)
+        if not path.exists():
+            return None
+        marker = read_json(path)
+        fresh = marker["attempt"] == self._place.attempt and marker["time"] >= self._since
+        return str(marker["name"]) if fresh else None
 
 
 _VARIABLES = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 _SLICE = datetime.timedelta(seconds=1)
 
 
-def _store(place: Place, *, serve: bool) -> Store:
-    store = TCPStore(
-        place.address,
-        place.port,
-        is_master=serve,
-        timeout=datetime.timedelta(seconds=5),
-        wait_for_workers=False,
-    )
-    store.set_timeout(datetime.timedelta(seconds=300))
-    return PrefixStore(f"menagerie/{place.attempt}", store)
-
-
 def _marker(folder: Path, rank: int) -> Path:
     return folder / f"rank_{rank:05d}.json"
-
-
-@dataclasses.dataclass(frozen=True)
-class _Started:
-    """What the markers say of processes that did not come."""
-
-    place: Place
-    markers: Path
-    since: float
-    """Older markers are leftovers."""
-
-    def describe(self, ranks: list[int], why: str = "") -> str:
-        """Which of the ranks never started, and which started but did not come."""
-        found = {rank: name for rank in ranks if (name := self._name(rank))}
-        never = [str(rank) for rank in ranks if rank not in found]
-        parts = [f"{name} started but could not be met" for name in found.values()]
-        if never:
-            parts.insert(0, f"rank {', '.join(never)} never started")
-        where = f"the meeting is at {self.place.address}:{self.place.port}"
-        return "; ".join([*parts, f"{where} ({why})" if why else where])
-
-    def _name(self, rank: int) -> str | None:
-        path = _marker(self.markers, rank)
-        if not path.exists():
-            return None
-        marker = read_json(path)
-        fresh = marker["attempt"] == self.place.attempt and marker["time"] >= self.since
-        return str(marker["name"]) if fresh else None

@@ -31,7 +31,7 @@ from core.training.meeting import Place, ProcessTrouble, meet
 from core.training.watch import Departure, Watch
 
 _SLICE = datetime.timedelta(seconds=1)
-_CLOSING_S = 10.0
+_CLOSING_S = 5.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -252,7 +252,8 @@ def joined(
     finally:
         watch.leave(departure)
         place.marker(markers).unlink(missing_ok=True)
-        _close_group()
+        if departure is None or departure.kind != "trouble":
+            _close_group()
 
 
 def _device(cpu: bool) -> torch.device:
@@ -295,7 +296,7 @@ def _open_group(place: Place, store: Store, patience: Patience, *, cpu: bool) ->
 
 
 def _close_group() -> None:
-    """Close it, unless that takes long: then a peer is gone, and there is nothing to wait for."""
+    """Close it, unless that takes long: then something is still pending that may never end."""
     closing = threading.Thread(target=dist.destroy_process_group, daemon=True)
     if dist.is_initialized():
         closing.start()

@@ -68,10 +68,10 @@ class Watch:
         return self._signs[rank].partition(" ")[2] or "the start"
 
     def leave(self, departure: Departure | None) -> None:
-        """Tell the others, and end the thread (it may hang if rank 0 does; not for long here)."""
+        """Tell the others, and end the thread (or leave it behind, if rank 0 does not answer)."""
         self._leaving = departure
         self._end.set()
-        self._thread.join(_FAREWELL_S + 2 * self._pause_s)
+        self._thread.join(2 * self._pause_s + (0 if self._rank else _FAREWELL_S))
 
     def _run(self) -> None:
         try:
