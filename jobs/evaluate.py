@@ -60,7 +60,8 @@ def _report(work: EvaluateParts) -> None:
     )
     print(f"figures: {work.out}")
     print(f"kept: {work.kept_path} ({figures['kept']} seeds, for export --only)")
-    print(f"next: python jobs/export.py --samples {work.config.samples}")
+    if work.finished():
+        print(f"next: python jobs/export.py --samples {work.config.samples}")
 
 
 VERB = Verb(
