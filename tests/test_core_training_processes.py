@@ -120,7 +120,8 @@ def test_a_killed_process_is_named_and_the_run_goes_on_bit_for_bit(
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_process_that_stands_still_is_named(data: Path, tmp_path: Path, rank: int) -> None:
-    mishap = Mishap(rank=rank, signal=signal.SIGSTOP, step=2)
+    """Also when it is the first one, in what the others wait an hour for."""
+    mishap = Mishap(rank=rank, signal=signal.SIGSTOP, step=4, evaluating=rank == 0)
     work = {"data": data, "mishap": mishap, "patience": {"stall_s": 3}}
     with Ranks(2, tmp_path / "run", **work, **STEPS) as ranks:
         ranks.processes[1 - rank].join(30)

@@ -30,7 +30,7 @@ from core.errors import UserError, machine_trouble
 from core.training.meeting import Place, ProcessTrouble, meet
 from core.training.watch import Departure, Watch
 
-_SLICE = datetime.timedelta(seconds=1)
+_SLICE_S = 1.0
 _CLOSING_S = 5.0
 
 
@@ -45,7 +45,8 @@ class Patience:
 
     @property
     def alone_s(self) -> float:
-        """For what rank 0 does alone: checkpoints, held-out losses, sample grids, the model."""
+        """For what rank 0 does alone (checkpoints, held-out losses, sample grids, the model), as
+        long as it gives signs of life."""
         return max(6 * self.stall_s, 3600.0)
 
 
@@ -58,10 +59,14 @@ class Processes:
         self.rank, self.count, self.device = place.rank, place.count, device
         self._patience, self._watch = patience, watch
         self._flat: _Flat | None = None
-        # Flags and messages go over gloo, on GPUs too: no device has to be waited for. Its own
-        # limit lies beyond all of ours.
-        beyond = datetime.timedelta(seconds=patience.alone_s + 60)
-        self._control: Any = dist.new_group(backend="gloo", timeout=beyond) if watch else None
+        self._data: Any = None
+        """For tensors of the device. NCCL's watchdog ends the process when its limit is over."""
+        self._control: Any = None
+        """For flags and messages, over gloo also on GPUs, which need not be waited for then."""
+        if watch:
+            # Their own limits lie beyond ours, which can name who is missing.
+            self._data = dist.new_group(timeout=_seconds(patience.stall_s + 60))
+            self._control = dist.new_group(backend="gloo", timeout=_seconds(patience.alone_s + 60))
 
     @property
     def first(self) -> bool:
@@ -78,7 +83,7 @@ class Processes:
 
         Alone, that is `value` itself, asked at the end.
         """
-        if self._control is None:
+        if self.count == 1:
             return value
         ballot = torch.tensor(value())
         work = dist.all_reduce(ballot, dist.ReduceOp.MAX, group=self._control, async_op=True)
@@ -103,21 +108,21 @@ class Processes:
             return
         self._flat = self._flat or _Flat(tensors)
         self._flat.fill(tensors)
-        self._complete(dist.all_reduce(self._flat.buffer, async_op=True))
+        self._complete(dist.all_reduce(self._flat.buffer, group=self._data, async_op=True))
         self._flat.empty_into(tensors)
 
     def copy_from_first(self, tensors: Iterable[Tensor]) -> None:
         """Put rank 0's values into the tensors of all processes."""
         if self.count > 1:
             for tensor in tensors:
-                self._complete(dist.broadcast(tensor, 0, async_op=True))
+                self._complete(dist.broadcast(tensor, 0, group=self._data, async_op=True))
 
     def from_first(self, work: Callable[[], Any]) -> Any:
         """Run `work` in rank 0 only; what it gives (a JSON value) comes back in all.
 
         So does a UserError. The others wait, for an hour at least.
         """
-        if self._control is None:
+        if self.count == 1:
             return work()
         if self.first:
             try:
@@ -154,9 +159,7 @@ class Processes:
         """Have a collective of the device done before what follows on the device."""
         assert work is not None
         if self.device.type == "cuda":
-            # The stream waits, not this thread: NCCL's watchdog keeps the time, and ends the
-            # process when stall_s (or the rendezvous, if that is longer) and a minute are over.
-            work.wait()
+            work.wait()  # The stream waits, not this thread.
         else:
             self._wait(work, self._patience.stall_s)
 
@@ -169,7 +172,7 @@ class Processes:
         slices = 0
         while True:
             try:
-                work.wait(_SLICE)
+                work.wait(_seconds(_SLICE_S))
                 return
             except RuntimeError as error:
                 if work.is_completed():
@@ -177,14 +180,15 @@ class Processes:
             slices += 1
             if self._watch.departure or self._watch.lost:
                 raise self._trouble("the connection broke")
-            if slices >= at_most_s:
+            stalled = slices >= self._patience.stall_s and self._watch.quiet()
+            if stalled or slices >= at_most_s:
                 raise self._trouble(f"nothing came for {slices} s")
 
     def _trouble(self, what: str) -> Exception:
         """The reason why the processes cannot go on, named as well as it is known."""
         watch = self._watch
         assert watch is not None
-        silent = watch.silent()
+        silent = watch.settled_quiet()
         if (left := watch.departure) is not None:
             if left.kind == "user":
                 return UserError(left.message)
@@ -279,14 +283,13 @@ def _open_group(place: Place, store: Store, patience: Patience, *, cpu: bool) ->
     gpu = torch.cuda.is_available() and not cpu
     if gpu:
         torch.cuda.set_device(place.local_rank % torch.cuda.device_count())
-    limit_s = max(patience.rendezvous_s, patience.stall_s) + 60
     try:
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if gpu else "gloo",
             store=PrefixStore("group", store),
             rank=place.rank,
             world_size=place.count,
-            timeout=datetime.timedelta(seconds=limit_s),
+            timeout=_seconds(patience.rendezvous_s),
         )
     except RuntimeError as error:
         raise ProcessTrouble(
@@ -309,6 +312,10 @@ def _departure(rank: int, error: Exception) -> Departure:
         return Departure(rank, "trouble", str(error))
     mistake = _mistake(error)
     return Departure(rank, "user" if mistake else "bug", mistake or first_line)
+
+
+def _seconds(value: float) -> datetime.timedelta:
+    return datetime.timedelta(seconds=value)
 
 
 def _mistake(error: Exception) -> str | None:

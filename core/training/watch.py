@@ -46,22 +46,27 @@ class Watch:
         self._pause_s = 1.0 + len(names) / 100
         self._signs = [""] * len(names)
         self._moved = [time.monotonic()] * len(names)
+        self._asked = time.monotonic()
+        """When the store answered last."""
         self._rounds = 0
         self._leaving: Departure | None = None
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._thread.start()
 
-    def silent(self) -> list[int]:
-        """Ranks that give no sign of life for three rounds (which this takes)."""
-        begun, rounds = time.monotonic(), self._rounds
-        while time.monotonic() < begun + (_ROUNDS + 0.5) * self._pause_s:
-            if self.lost or self.departure:
-                break
-            time.sleep(0.05)
-        if self.lost or self._rounds == rounds:
+    def quiet(self) -> list[int]:
+        """Ranks that have given no sign of life for three rounds; a dead store is rank 0's."""
+        since = time.monotonic() - _ROUNDS * self._pause_s
+        if self.lost or self._asked < since:
             return [0] if self._rank else []
-        return [other for other in self._others if self._moved[other] < begun]
+        return [other for other in self._others if self._moved[other] < since]
+
+    def settled_quiet(self) -> list[int]:
+        """`quiet`, when enough time has passed for a process that has just ended to be so."""
+        until = time.monotonic() + (_ROUNDS + 0.5) * self._pause_s
+        while time.monotonic() < until and not (self.lost or self.departure):
+            time.sleep(0.05)
+        return self.quiet()
 
     def place_of(self, rank: int) -> str:
         """What a process said last that it was doing."""
@@ -91,6 +96,7 @@ class Watch:
         if self.departure is None and self._store.check(["departure"]):
             self.departure = Departure(**json.loads(self._store.get("departure")))
         self._rounds += 1
+        self._asked = time.monotonic()
 
     def _say_goodbye(self) -> None:
         if self._leaving:
@@ -103,6 +109,5 @@ class Watch:
 
     def _listening(self) -> bool:
         """Whether anyone is still there who has not said goodbye."""
-        recent = time.monotonic() - _ROUNDS * self._pause_s
-        alive = [other for other in self._others if self._moved[other] > recent]
+        alive = set(self._others) - set(self.quiet())
         return not all(self._store.check([f"off/{other}"]) for other in alive)
