@@ -100,7 +100,7 @@ class ExportParts:
         except BaseException as error:
             if isinstance(error, UserError | OSError) and part not in self.missing():
                 return
-            self.close()
+            self.close(at_once=True)
             raise
         if self.finished():  # by others, while this process made a part again
             self._remove_parts()
@@ -121,9 +121,9 @@ class ExportParts:
         self.close()
         self._remove_parts()
 
-    def close(self) -> None:
+    def close(self, *, at_once: bool = False) -> None:
         """Stop the workers and the progress bar; the next part starts them again."""
-        self._tracers.close()
+        self._tracers.close(at_once=at_once)
         if self._bar is not None:
             self._bar.close()
             self._bar = None

@@ -62,11 +62,15 @@ class Tracers:
                 f"run it again with fewer --workers than {self._workers}"
             ) from None
 
-    def close(self) -> None:
-        """Stop the processes; what they have not begun is dropped."""
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-            self._pool = None
+    def close(self, *, at_once: bool = False) -> None:
+        """Stop the processes; with `at_once`, in the middle of a picture."""
+        if self._pool is None:
+            return
+        for child in multiprocessing.active_children() if at_once else ():
+            if isinstance(child, _Worker):
+                child.kill()
+        self._pool.shutdown(cancel_futures=True)
+        self._pool = None
 
     def _submit(self, sample: Sample) -> "Future[Sticker | Refused]":
         if self._pool is None:

@@ -166,6 +166,21 @@ def test_a_killed_export_goes_on_and_its_parts_are_kept(samples, whole, tmp_path
 
 
 @pytest.mark.slow
+def test_an_interrupt_ends_at_once_and_leaves_no_half_part(samples, tmp_path):
+    parts = tmp_path / ".stopped.parts"
+    with started(tmp_path, samples, tmp_path / "stopped", workers=2) as process:
+        until(lambda: list(parts.glob("*/*.svg")), process)
+        workers = workers_of(process)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=30)[1]
+    assert said.rstrip().endswith("KeyboardInterrupt")
+    assert said.count("Traceback") <= 1  # the workers are silent
+    until(lambda: not any(b"spawn_main" in command_of(pid) for pid in workers))
+    assert not list(parts.glob(".part*"))
+    assert all((part / "entries.json").exists() for part in parts.glob("part*"))
+
+
+@pytest.mark.slow
 def test_a_worker_that_dies_is_one_error_and_the_export_goes_on(samples, whole, tmp_path):
     out = tmp_path / "weak"
     with started(tmp_path, samples, out, workers=2) as process:
