@@ -138,7 +138,8 @@ class Cluster:
         """Hold the folder, made when missing: one start or stop at a time."""
         refuse_foreign(self)
         try:
-            self.folder.mkdir(mode=0o755, exist_ok=True)
+            self.folder.mkdir(exist_ok=True)
+            self.folder.chmod(0o755)  # munge and mariadb want to get in, as users of their own
             held = os.open(self.folder, os.O_RDONLY)
         except OSError as error:
             reason = f"cannot use {self.folder}: {error.strerror}"
