@@ -64,12 +64,17 @@ def _report(work: EvaluateParts) -> None:
         print(f"next: python jobs/export.py --samples {work.config.samples}")
 
 
+def _parts(flags: EvaluateFlags) -> EvaluateParts:
+    return EvaluateParts(flags.config, flags.out)
+
+
 VERB = Verb(
     name="evaluate",
     description=__doc__ or "",
     flags=EvaluateFlags,
     run=_run,
     out=_out,
+    parts=_parts,
 )
 
 if __name__ == "__main__":

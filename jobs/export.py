@@ -6,15 +6,16 @@ on every run.
 """
 
 import dataclasses
-import os
 import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from core.data.transform import core_count
 from core.errors import UserError
 from exporters.build import Built, build_pack, refusal_summary
 from exporters.config import ExportConfig
+from exporters.parts import ExportParts
 from jobs.cli import run_verb
 from jobs.cluster import ClusterFlags
 from jobs.verbs import Verb
@@ -27,11 +28,16 @@ class ExportFlags:
     config: ExportConfig
     out: Path | None = None
     """Folder of the pack, with the zip beside it; default: packs/<sample set's name>."""
-    workers: int = dataclasses.field(default_factory=lambda: os.cpu_count() or 1)
-    """Processes that trace; changes the speed, not a byte of the pack. Default: one per core."""
+    workers: int = dataclasses.field(default_factory=core_count)
+    """Processes that trace; changes the speed, not a byte of the pack. Default: one per core that
+    this process may use."""
     cluster: ClusterFlags = dataclasses.field(default_factory=ClusterFlags)
     dry_run: bool = False
     """Print the full config and stop."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.workers <= 256:
+            raise UserError(f"workers is {self.workers}: from 1 to 256")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,8 +46,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(flags: ExportFlags) -> None:
-    if not 1 <= flags.workers <= 256:
-        raise UserError(f"workers is {flags.workers}: from 1 to 256")
     _report(build_pack(flags.config, _out(flags), workers=flags.workers))
 
 
@@ -66,12 +70,17 @@ def _report(built: Built) -> None:
         print(f"refused: {len(refused):,} ({refusal_summary(refused)})")
 
 
+def _parts(flags: ExportFlags) -> ExportParts:
+    return ExportParts(flags.config, _out(flags), workers=flags.workers)
+
+
 VERB = Verb(
     name="export",
     description=__doc__ or "",
     flags=ExportFlags,
     run=_run,
     out=_out,
+    parts=_parts,
 )
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import submitit
 from core.config import config_to_dict
 from core.errors import UserError
 from core.files import write_bytes
+from core.parts import Parts
 from jobs import preflight, scheduler, waiting
 from jobs.cluster import Cluster
 from jobs.launches import LaunchFolder, launches_folder, launches_of, new_launch, write_launch
@@ -73,16 +74,19 @@ def submit(
     """Submit, unless the work is done or queued already; UserError leaves nothing behind.
 
     `after_success`: jobs that must have succeeded before; `after_end`: jobs that must have ended,
-    however. What those make is not there yet, so it is not checked. `tags` go into launch.json.
+    however; when those make the same, this goes on after them. What they all make is not there
+    yet, so it is not checked. `tags` go into launch.json.
     """
     if verb.out is None:
         raise UserError(f"{verb.name} runs on this machine only: leave the cluster flags out")
     out = verb.out(flags).absolute()
-    if queued := _queued_already(out):
+    queued = _queued_already(out)
+    if queued and not set(queued) <= set(after_end):
         print(f"{out} is in the queue already as job {', '.join(queued)}: nothing submitted")
         return Submitted(folder=None, job_ids=tuple(queued))
     blind = bool(after_success or after_end)
-    plan = _plan(verb, flags, cluster, blind=blind)
+    work = verb.parts(flags) if verb.parts is not None and not blind else None
+    plan = _plan(verb, flags, cluster, work, blind=blind)
     if plan is None:
         print(f"{out} is finished already: nothing to do")
         return Submitted(folder=None, job_ids=())
@@ -98,6 +102,8 @@ def submit(
     if flags.dry_run:
         print(_dry_script(verb, plan, cluster, argv))
         return Submitted(folder=None, job_ids=())
+    if work is not None:
+        work.begin()  # refuses what the jobs would refuse
     return _submit(verb, flags, argv, cluster, plan, out, after_end, tags)
 
 
@@ -138,7 +144,9 @@ class _Plan:
         return f"plan: {what}, on {where}, {per}, {limit}"
 
 
-def _plan(verb: Verb[Any], flags: Flags, cluster: Cluster, *, blind: bool) -> _Plan | None:
+def _plan(
+    verb: Verb[Any], flags: Flags, cluster: Cluster, work: Parts | None, *, blind: bool
+) -> _Plan | None:
     """What is to be done; None when nothing is. `blind`: the inputs are not there yet."""
     if verb.parts is None:
         if verb.finished is not None and not blind and verb.finished(flags):
@@ -153,11 +161,10 @@ def _plan(verb: Verb[Any], flags: Flags, cluster: Cluster, *, blind: bool) -> _P
             f"{verb.name} is an array of one-process tasks: leave --nodes and --gpus-per-node at "
             "1 and spread it with --tasks"
         )
-    if blind:
+    if work is None:
         count = cluster.tasks or DEFAULT_TASKS
         shares = [Share(number=k, of=count) for k in range(count)]
         return _Plan(verb=verb.name, tasks=shares, split=True, count=None)
-    work = verb.parts(flags)
     if work.finished():
         return None
     missing = work.missing() or [0]  # all parts are there: one task finishes the whole
@@ -239,7 +246,10 @@ def _submit_chunk(
 ) -> list[submitit.Job[None]]:
     """Submit one job, or tasks as one array."""
     try:
-        return list(executor.map_array(run, tasks)) if split else [executor.submit(run, tasks[0])]
+        with contextlib.redirect_stderr(io.StringIO()):  # the exception says it too
+            if split:
+                return list(executor.map_array(run, tasks))
+            return [executor.submit(run, tasks[0])]
     except submitit.core.utils.FailedJobError as error:
         raise UserError(f"sbatch refused: {_sbatch_words(str(error))}") from None
 
