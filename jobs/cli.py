@@ -24,7 +24,10 @@ from core.errors import UserError, machine_trouble
 from jobs.cluster import ClusterFlags, choose
 from jobs.verbs import Flags, Verb
 
-VERBS = ("prepare", "train", "sample", "evaluate", "export", "curate")
+VERBS = (
+    *("prepare", "train", "sample", "evaluate", "export", "curate"),
+    *("nightly", "publish", "digest"),
+)
 
 
 F = TypeVar("F", bound=Flags)
@@ -63,6 +66,8 @@ def complain(verb: str, message: str) -> int:
 
 def _run(verb: Verb[F], arguments: tuple[str, ...]) -> int:
     flags = parse(verb, arguments)
+    if verb.command is not None:
+        return verb.command(flags)
     print(json.dumps(config_to_dict(flags.config), indent=2, ensure_ascii=False))
     place: ClusterFlags | None = getattr(flags, "cluster", None)
     if place is not None:

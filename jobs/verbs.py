@@ -34,6 +34,8 @@ class Verb(Generic[F]):
     run: Callable[[F], str | None]
     """Do all of it in this process; may return a closing line, printed last. On a cluster each
     process of a training runs it."""
+    command: Callable[[F], int] | None = None
+    """Does everything after parsing, launching too, and returns the exit code; instead of `run`."""
     default: Callable[[Sequence[str]], F] | None = None
     """Values that the flags start from, given the arguments (for presets)."""
     out: Callable[[F], Path] | None = None

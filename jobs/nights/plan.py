@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 from core.diffusion.sampleconfig import SampleConfig
 from core.errors import UserError
+from core.evaluation.config import EvaluateConfig
 from exporters.config import ExportConfig
 from exporters.upscale import LANCZOS
 from jobs.cluster import ClusterFlags
-from jobs.evaluate import EvaluateConfig
 
 STAGES = ("sample", "evaluate", "export", "publish", "digest")
 """What a night is made of, in order; also the tables below [cluster]."""
@@ -139,7 +139,9 @@ def _publish(table: "_Table") -> Path:
 
 def _cluster(table: "_Table") -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """Flags for all stages, and for each kind of stage."""
-    known = tuple(f.name for f in dataclasses.fields(ClusterFlags) if f.name not in ("after", "wait"))
+    known = tuple(
+        f.name for f in dataclasses.fields(ClusterFlags) if f.name not in ("after", "wait")
+    )
     hints = typing.get_type_hints(ClusterFlags)
 
     def flags(of: _Table, also: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -203,7 +205,11 @@ class _Table:
             raise UserError(f"{self} {key} = {value!r}: {wrong} is wanted") from None
 
     def config(
-        self, cls: Callable[..., C], known: tuple[str, ...], also: tuple[str, ...] = (), **given: Any
+        self,
+        cls: Callable[..., C],
+        known: tuple[str, ...],
+        also: tuple[str, ...] = (),
+        **given: Any,
     ) -> C:
         """The table as a config; `known` are the fields that the night fills in."""
         hints = typing.get_type_hints(cls)

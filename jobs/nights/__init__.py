@@ -1,0 +1,1 @@
+"""The parts of `menagerie nightly`: a plan, a folder for each night, its stages, its digest."""

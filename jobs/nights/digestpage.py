@@ -1,0 +1,205 @@
+"""The page of a night's digest."""
+
+import datetime
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from jobs.cli import duration
+from jobs.nights.frame import html_page, many
+from jobs.nights.pictures import Shown
+
+_SIGNS = {"done": "✓", "failed": "✕", "cancelled": "✕", "running": "…", "waiting": "…"}
+_CSS = """
+.verdict { border-left: 6px solid var(--wait); margin: 1rem 0; }
+.verdict.published { border-color: var(--good); } .verdict.failed { border-color: var(--bad); }
+.verdict.cancelled { border-color: var(--bad); }
+.verdict strong { font-size: 1.15rem; overflow-wrap: anywhere; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; font-size: .92rem; }
+th { text-align: left; color: var(--soft); font-weight: 500; font-size: .82rem; }
+th, td { padding: .32rem .7rem .32rem 0; border-bottom: 1px solid var(--line);
+  vertical-align: top; }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.state { white-space: nowrap; font-weight: 600; color: var(--soft); }
+.state.done { color: var(--good); } .state.failed, .state.cancelled { color: var(--bad); }
+.state.running, .state.waiting { color: var(--wait); }
+tr.why td { border-top: 0; padding-top: 0; color: var(--bad); overflow-wrap: anywhere; }
+tr.has-why td { border-bottom: 0; }
+.figures { display: grid; gap: .7rem; grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); }
+.figures b { display: block; font-size: 1.5rem; line-height: 1.2;
+  font-variant-numeric: tabular-nums; }
+.pictures { display: grid; gap: .4rem;
+  grid-template-columns: repeat(auto-fill, minmax(4.4rem, 1fr)); }
+.pictures img { display: block; width: 100%; aspect-ratio: 1; border-radius: 10px;
+  object-fit: contain; background: #fff; border: 1px solid var(--line); padding: 3px; }
+.bar { display: inline-block; height: .55rem; border-radius: 3px; background: var(--accent);
+  vertical-align: middle; min-width: 1px; }
+"""
+
+
+def render_digest(facts: Mapping[str, Any], pictures: Sequence[Shown]) -> str:
+    """The page for the contents of digest.json, with pictures inside."""
+    body = "\n".join(
+        [
+            f'<p class="soft">{escape(facts["name"])}</p>',
+            f"<h1>Night of {escape(facts['night'])}</h1>",
+            _verdict(facts),
+            _figures(facts),
+            _stages(facts),
+            _classes(facts["counts"]),
+            _refused(facts["counts"]["packs"]),
+            _pictures(pictures),
+            _foot(facts),
+        ]
+    )
+    return html_page(title=f"{facts['night']}: {facts['verdict']['state']}", body=body, css=_CSS)
+
+
+def _verdict(facts: Mapping[str, Any]) -> str:
+    verdict, published = facts["verdict"], facts["published"]
+    lines = []
+    if published:
+        packs = ", ".join(f"{escape(k)} ({n:,})" for k, n in published["packs"].items())
+        lines.append(f"<p>{packs} in <code>{escape(published['folder'])}</code></p>")
+        if published["current"] != facts["night"]:
+            lines.append(f"<p>Readers see the night of {escape(str(published['current']))}.</p>")
+    else:
+        lines.append("<p>Nothing was published: readers see what they saw before.</p>")
+    if verdict["state"] != "published":
+        lines.append(f"<p>Go on with <code>{escape(facts['resume'])}</code></p>")
+    return (
+        f'<div class="card verdict {verdict["state"]}" role="status">'
+        f"<strong>{escape(verdict['words'])}</strong>{''.join(lines)}</div>"
+    )
+
+
+def _figures(facts: Mapping[str, Any]) -> str:
+    """The counts, each beside that of the night before."""
+    totals, before = facts["totals"], facts["before"] or {}
+    cells = [
+        _figure(key, f"{totals[key]:,}", _change(totals[key], before.get(key)))
+        for key in ("asked", "made", "kept", "stickers", "refused")
+        if totals[key] is not None
+    ]
+    if "recognised" in facts["counts"]:
+        cells.append(_figure("recognised", f"{facts['counts']['recognised']:.0%}", ""))
+    if totals["seconds"] is not None:
+        then = before.get("seconds")
+        cells.append(
+            _figure("in", duration(totals["seconds"]), f"before {duration(then)}" if then else "")
+        )
+    note = f"Changes are against the night of {escape(before['night'])}." if before else ""
+    return f'<div class="figures">{"".join(cells)}</div><p class="soft">{note}</p>'
+
+
+def _figure(name: str, value: str, change: str) -> str:
+    change = change or "&nbsp;"
+    return f'<div class="card"><span class="soft">{name}</span><b>{value}</b>{change}</div>'
+
+
+def _change(now: int, then: int | None) -> str:
+    if then is None or now == then:
+        return "" if then is None else '<span class="soft">as before</span>'
+    return f'<span class="soft">{now - then:+,}</span>'
+
+
+def _stages(facts: Mapping[str, Any]) -> str:
+    rows = "".join(map(_stage, facts["stages"]))
+    return (
+        '<h2>Stages</h2><div class="card wide"><table><thead><tr><th>Stage<th>State<th>Job'
+        '<th class="n">Begun<th class="n">Took<th class="n">Requeues<th>Node</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _stage(row: Mapping[str, Any]) -> str:
+    state = row["state"]
+    took = duration(row["ended"] - row["begun"]) if row["begun"] and row["ended"] else ""
+    begun = f"{datetime.datetime.fromtimestamp(row['begun']):%H:%M:%S}" if row["begun"] else ""
+    tries = f' <span class="soft">try {row["tries"]}</span>' if row["tries"] > 1 else ""
+    kind = state if state in _SIGNS else "other"
+    cells = (
+        f"<td>{escape(row['name'])}{tries}</td>"
+        f'<td class="state {kind}">{_SIGNS.get(state, "–")} {state}</td>'
+        f"<td><code>{escape(', '.join(row['jobs']))}</code></td>"
+        f'<td class="n">{begun}</td><td class="n">{took}</td>'
+        f'<td class="n">{row["requeues"] or ""}</td><td>{escape(_nodes(row["nodes"]))}</td>'
+    )
+    if not row["words"]:
+        return f"<tr>{cells}</tr>"
+    log = (
+        f'<br><span class="soft">log: <code>{escape(row["log"])}</code></span>'
+        if row["log"]
+        else ""
+    )
+    return (
+        f'<tr class="has-why">{cells}</tr>'
+        f'<tr class="why"><td colspan="7">{escape(row["words"])}{log}</td></tr>'
+    )
+
+
+def _nodes(nodes: Sequence[str]) -> str:
+    return ", ".join(nodes[:3]) + (f" and {len(nodes) - 3} more" if len(nodes) > 3 else "")
+
+
+def _classes(counts: Mapping[str, Any]) -> str:
+    """How far the pictures of each class came."""
+    packs = counts["packs"]
+    columns = {"Asked": counts["asked"], "Made": counts["made"]}
+    columns |= {"Kept": counts["kept"]} if "kept" in counts else {}
+    columns |= {pack["name"]: pack["stickers"] for pack in packs}
+    labels = sorted({label for column in columns.values() for label in column})
+    if not labels:
+        return ""
+    head = "".join(f'<th class="n">{escape(name)}' for name in columns)
+    most = max(counts["asked"].values(), default=1) or 1
+    last = list(columns.values())[-1]
+    rows = []
+    for label in labels:
+        cells = "".join(
+            f'<td class="n">{column.get(label, 0):,}</td>' for column in columns.values()
+        )
+        share = 100 * min(1.0, last.get(label, 0) / most)
+        bar = f'<td style="width:30%"><span class="bar" style="width:{share:.0f}%"></span></td>'
+        rows.append(f"<tr><td>{escape(label)}</td>{cells}{bar}</tr>")
+    return (
+        f'<h2>Classes</h2><div class="card wide"><table><thead><tr><th>Class{head}<th></tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _refused(packs: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        f'<tr><td>{escape(pack["name"])}</td><td class="n">{count:,}</td>'
+        f"<td>{escape(reason)}</td></tr>"
+        for pack in packs
+        for reason, count in list(pack["refused"].items())[:6]
+    ]
+    if not rows:
+        return ""
+    return (
+        '<h2>Refused</h2><div class="card wide"><table><thead><tr><th>Pack<th class="n">Pictures'
+        f"<th>Why</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _pictures(pictures: Sequence[Shown]) -> str:
+    if not pictures:
+        return ""
+    shown = "".join(
+        f'<img src="{p.url}" alt="{escape(p.label)}" title="{escape(p.label)}, seed {p.seed}">'
+        for p in pictures
+    )
+    return f'<h2>New pictures</h2><div class="card pictures">{shown}</div>'
+
+
+def _foot(facts: Mapping[str, Any]) -> str:
+    written = datetime.datetime.fromtimestamp(facts["written"])
+    free = facts["disk_free_bytes"] / 2**30
+    return (
+        '<p class="soft" style="margin-top:1.6rem">'
+        f"Plan <code>{escape(facts['plan_file'])}</code>; "
+        f"work in <code>{escape(facts['folder'])}</code>, {free:,.1f} GiB free; "
+        f"{many(facts['attempts'], 'start')}; written {written:%Y-%m-%d %H:%M:%S}.</p>"
+    )
