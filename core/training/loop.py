@@ -11,16 +11,16 @@ from pathlib import Path
 
 import torch
 
-from core.config import config_to_dict, differing_fields, load_config, save_config
 from core.data.pinned import PinnedDataset
 from core.diffusion.objective import held_out_loss
 from core.errors import UserError
-from core.files import exclusive, read_json, write_bytes, write_json
+from core.files import exclusive, write_bytes
 from core.images import contact_sheet, png_bytes
 from core.progress import progress
 from core.rundir import RunFolder
 from core.training.card import make_pipeline, save_model
 from core.training.checkpoint import newest_checkpoint, restore_checkpoint, save_checkpoint
+from core.training.claim import claim
 from core.training.config import TrainConfig
 from core.training.meeting import Place
 from core.training.memory import pictures_of
@@ -236,7 +236,7 @@ def _begin(
 ) -> int | None:
     """Lock the folder and make it this run's; the step to go on from, or None when it is done."""
     held.enter_context(exclusive(run.root))
-    _claim(run, config, dataset)
+    claim(run, config, dataset)
     if run.model.exists():
         print(f"{run.model} is finished already: nothing to do")
         return None
@@ -244,28 +244,3 @@ def _begin(
     if step:
         print(f"going on from step {step} of {config.steps}")
     return step
-
-
-def _claim(run: RunFolder, config: TrainConfig, dataset: PinnedDataset) -> None:
-    """Make the folder this run's, or check that it already is."""
-    data = {
-        "folder": str(dataset.folder),
-        "digest": dataset.digest,
-        "licence": dataset.licence,
-        "labels": list(dataset.label_names),
-        "size_px": dataset.size_px,
-        "channels": dataset.channels,
-    }
-    if not run.config.exists():
-        save_config(config, run.config)
-        write_json(run.data, data)
-        return
-    found = load_config(TrainConfig, run.config)
-    if differing := differing_fields(found, config):
-        was = {name: config_to_dict(found)[name] for name in differing}
-        raise UserError(f"{run.root} holds a run with other settings, {was}: name another --out")
-    if run.data.exists() and read_json(run.data)["digest"] != dataset.digest:
-        raise UserError(
-            f"the data of {run.root} changed since it began (another digest): name another --out"
-        )
-    write_json(run.data, data)
