@@ -35,11 +35,11 @@ class RowDropout(nn.Module):
 
 
 def use_row_dropout(network: nn.Module, batch_size: int) -> list[RowDropout]:
-    """Put RowDropout in the place of every nn.Dropout that drops something; returns them."""
+    """Put a new RowDropout in the place of every dropout that drops something; returns them."""
     made = []
     for module in network.modules():
         for name, child in module.named_children():
-            if isinstance(child, nn.Dropout) and child.p > 0:
+            if isinstance(child, nn.Dropout | RowDropout) and child.p > 0:
                 made.append(RowDropout(child.p, batch_size))
                 setattr(module, name, made[-1])
     return made

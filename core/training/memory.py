@@ -43,15 +43,22 @@ class Batch:
 
 
 class TrainingPictures:
-    """A dataset's train split, held where it is quickest to reach."""
+    """A dataset's train split, held where it is quickest to reach, or read from its file."""
 
-    def __init__(self, dataset: PinnedDataset, config: TrainConfig, device: torch.device) -> None:
+    def __init__(
+        self,
+        dataset: PinnedDataset,
+        config: TrainConfig,
+        device: torch.device,
+        *,
+        hold: bool = True,
+    ) -> None:
         self._map, labels = dataset.part("train")
         self._config = config
         self._device = device
         self._no_label = len(dataset.label_names)
         self._labels = torch.from_numpy(np.array(labels))
-        self._held = _hold(self._map, device)
+        self._held = _hold(self._map, device) if hold else None
         self._order_epoch = -1
         self._order = torch.empty(0, dtype=torch.int64)
 

@@ -68,6 +68,11 @@ class Processes:
             self._data = dist.new_group(timeout=_seconds(patience.stall_s + 60))
             self._control = dist.new_group(backend="gloo", timeout=_seconds(patience.alone_s + 60))
 
+    @classmethod
+    def alone(cls, device: torch.device) -> "Processes":
+        """One process that has nobody to wait for."""
+        return cls(Place(), device, Patience(), None)
+
     @property
     def first(self) -> bool:
         """Whether this is rank 0: the one that writes and speaks."""
@@ -241,7 +246,7 @@ def joined(
     place = Place.from_environment()
     if place.count == 1:
         with _accelerate_alone():
-            yield Processes(place, _device(cpu), patience, None)
+            yield Processes.alone(_device(cpu))
         return
     meeting = meet(place, markers, within_s=patience.rendezvous_s, asked=asked)
     watch = Watch(meeting.watch_store, place.rank, meeting.names)

@@ -40,10 +40,11 @@ class Stepper:
         processes: Processes,
         *,
         accumulate: int = 1,
+        hold_pictures: bool = True,
     ) -> None:
         self.config, self.state = config, state
         self._processes, self._accumulate = processes, accumulate
-        self._pictures = TrainingPictures(dataset, config, processes.device)
+        self._pictures = TrainingPictures(dataset, config, processes.device, hold=hold_pictures)
         self.statistics = measured_patches(dataset, config.patch)
         self._denoiser = self.denoiser_of(state.unet)
         self._dropouts = use_row_dropout(state.unet, config.batch_size)
