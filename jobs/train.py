@@ -12,11 +12,18 @@ from typing import cast
 
 from core.config import config_digest
 from core.data.pinned import PinnedDataset, open_pinned
+from core.data.transform import core_count
+from core.errors import UserError
 from core.rundir import RunFolder
+from core.training.claim import check_claim
 from core.training.config import Preset, TrainConfig, preset, preset_size_px
 from jobs.cli import flag_value, run_verb
-from jobs.cluster import ClusterFlags
+from jobs.cluster import Cluster, ClusterFlags
+from jobs.preflight import require_disk
 from jobs.verbs import Verb
+
+_FORECAST_S = 6.0
+"""Seconds for timing steps before a submission."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,11 +81,50 @@ def _steps_done(flags: TrainFlags) -> int:
     return max(RunFolder(_out(flags)).steps_saved(), default=0)
 
 
+def _check(flags: TrainFlags, cluster: Cluster) -> list[str]:
+    """The data is whole, the folder is free or this run's, the disk has room; time and size."""
+    if flags.config.data is not None:
+        open_pinned(flags.config.data, verify=True)
+    dataset, run = _dataset(flags), RunFolder(_out(flags))
+    check_claim(run, flags.config, dataset)
+    if cluster.processes > flags.config.batch_size:
+        raise UserError(
+            f"{cluster.processes} processes for --batch-size {flags.config.batch_size}: each needs "
+            "a picture of every step; ask for fewer nodes or GPUs"
+        )
+    import torch
+
+    from core.training.forecast import forecast
+
+    torch.set_num_threads(min(cluster.cpus_per_task, core_count()))
+    timed = cluster.gpus_per_node == 0 or (torch.cuda.is_available() and not flags.cpu)
+    on_gpu = cluster.gpus_per_node > 0 and timed
+    expected = forecast(
+        flags.config,
+        dataset,
+        device=torch.device("cuda" if on_gpu else "cpu"),
+        processes=cluster.processes,
+        accumulate=flags.accumulate,
+        steps_done=_steps_done(flags),
+        budget_s=_FORECAST_S if timed else 0,
+    )
+    require_disk(run.root, expected.disk_bytes)
+    size = f"{expected.disk_bytes / 2**20:,.0f} MiB of checkpoints and model"
+    if not timed:
+        return [f"forecast: {size}; speed unknown (no GPU here to time a step on)"]
+    requeues = int(expected.hours * 60 / cluster.minutes)
+    gpu_hours = expected.hours * cluster.processes
+    return [
+        f"forecast: {expected.images_per_s:.3g} images/s in {cluster.processes} processes like "
+        f"this one, {expected.hours:.3g} h, {requeues} requeues, {size}"
+        + (f", {gpu_hours:.3g} GPU-hours" if on_gpu else "")
+    ]
+
+
 def _dataset(flags: TrainFlags) -> PinnedDataset:
     if flags.config.data is not None:
         return open_pinned(flags.config.data)
     from core.data.prepare import PrepareConfig, prepare
-    from core.data.transform import core_count
 
     size_px = preset_size_px(flags.preset)
     folder = Path("datasets") / f"starter-{size_px}"
@@ -98,6 +144,7 @@ VERB = Verb(
     many_processes=True,
     finished=_finished,
     steps_done=_steps_done,
+    check=_check,
 )
 
 if __name__ == "__main__":
