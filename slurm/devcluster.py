@@ -32,15 +32,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from leftovers import (
-    MARK,
-    ClusterError,
-    as_root,
-    edit_hosts,
-    free_ports,
-    kill_everything,
-    running,
-)
+from leftovers import MARK, ClusterError, as_root, edit_hosts, free_ports, kill_everything, running
 
 PACKAGES = {  # a program -> the Debian package that brings it
     "slurmctld": "slurm-wlm",
@@ -49,13 +41,12 @@ PACKAGES = {  # a program -> the Debian package that brings it
     "mariadbd": "mariadb-server",
     "crontab": "cron",
 }
-PATH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
 SIZES = {  # option of `start` -> default, least, most, meaning
     "nodes": (2, 1, 32, "how many slurmd"),
     "cpus": (8, 1, 1024, "CPUs per node"),
     "mem_mb": (16_000, 64, 10_000_000, "memory per node"),
     "gpus_per_node": (4, 0, 64, "GPUs per node"),
-    "max_array_size": (1001, 2, 4_000_001, "SLURM's MaxArraySize: the highest index is one less"),
+    "max_array_size": (1001, 2, 10_000, "SLURM's MaxArraySize: the highest index is one less"),
 }
 READY_S = 60.0
 
@@ -74,17 +65,14 @@ StorageLoc=slurm
 """
 
 INSTALL = """\
-set -e
 policy=/usr/sbin/policy-rc.d  # while it says so, no package starts a service
 trap 'exit 1' INT TERM
 if [ ! -e $policy ]; then
     trap 'rm -f $policy' EXIT
-    printf '#!/bin/sh\\nexit 101\\n' > $policy
-    chmod +x $policy
+    printf '#!/bin/sh\\nexit 101\\n' > $policy && chmod +x $policy
 fi
-export DEBIAN_FRONTEND=noninteractive
 apt-get -qq update
-apt-get -qq -o Dpkg::Use-Pty=0 install --yes --no-install-recommends "$@" > /dev/null
+DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends "$@" > /dev/null
 """
 
 
@@ -104,16 +92,14 @@ class Cluster:
 
     def ports(self) -> dict[str, int]:
         """The port of slurmctld, slurmdbd and each node; empty where no cluster was set up."""
-        if not self.record.exists():
-            return {}
-        ports: dict[str, int] = json.loads(self.record.read_text())
-        return ports
+        text = self.record.read_text() if self.record.exists() else ""
+        return dict[str, int](json.loads(text or "{}"))
 
     def environment(self) -> dict[str, str]:
         """All the environment that daemons and commands get: nothing of the caller's leaks in."""
         kept = {key: os.environ[key] for key in ("HOME", "LANG", "TZ") if key in os.environ}
         return kept | {
-            "PATH": PATH,
+            "PATH": search_path(),
             "SLURM_CONF": str(self.conf),
             "MYSQL_UNIX_PORT": str(self.folder / "db/socket"),
             MARK: self.name,  # last, as daemons that rename themselves overwrite what comes first
@@ -200,6 +186,16 @@ def write_files(cluster: Cluster, size: dict[str, int]) -> dict[str, int]:
     return ports
 
 
+def missing_programs() -> set[str]:
+    """What is not installed."""
+    return {program for program in PACKAGES if not shutil.which(program, path=search_path())}
+
+
+def search_path() -> str:
+    """Where programs are, those for administrators too."""
+    return os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
+
+
 def user_name() -> str:
     """Who runs this, and so everything of the cluster."""
     return pwd.getpwuid(os.geteuid()).pw_name
@@ -233,7 +229,7 @@ class Daemon:
             if status is not None or time.monotonic() > deadline:
                 how = f"is not ready after {READY_S:.0f} s"
                 how = how if status is None else f"ended with status {status}"
-                raise ClusterError(f"{self.name} {how}; its log ends: {last_line(self.log)}")
+                raise ClusterError(f"{self.name} {how}; {self.log} ends: {last_line(self.log)}")
             time.sleep(0.05)
 
 
@@ -309,18 +305,6 @@ def serves(cluster: Cluster, node: str) -> bool:
     return state in {"idle", "mixed", "allocated"}
 
 
-def start_or_clean(cluster: Cluster, size: dict[str, int]) -> None:
-    """`start_everything`; when that fails nothing runs, and the logs stay."""
-    try:
-        start_everything(cluster, size)
-    except BaseException as error:
-        kill_everything(cluster.name, cluster.folder)
-        edit_hosts(cluster.name, [])
-        if isinstance(error, ClusterError):
-            raise ClusterError(f"{error} (logs: {cluster.folder}/log)") from None
-        raise
-
-
 def start_everything(cluster: Cluster, size: dict[str, int]) -> None:
     """From an empty folder to idle nodes and a first job in the books."""
     ports = write_files(cluster, size)
@@ -339,22 +323,26 @@ def start_everything(cluster: Cluster, size: dict[str, int]) -> None:
 
 def start(cluster: Cluster, size: dict[str, int]) -> None:
     """Start a cluster, or the nodes that it lost; one that runs stays as it is."""
-    daemons = set(PACKAGES) - {"crontab"}
-    if missing := [name for name in sorted(daemons) if not shutil.which(name, path=PATH)]:
+    if missing := missing_programs() - {"crontab"}:
         todo = "run: python slurm/devcluster.py install"
-        raise ClusterError(f"not installed: {', '.join(missing)}; {todo}")
+        raise ClusterError(f"not installed: {', '.join(sorted(missing))}; {todo}")
     began = time.monotonic()
     with cluster.locked():
         lost = lost_daemons(cluster)
         if lost is None:
             clear(cluster)
-            start_or_clean(cluster, size)
+            try:
+                start_everything(cluster, size)
+            except BaseException:  # nothing keeps running; the logs stay
+                kill_everything(cluster.name, cluster.folder)
+                edit_hosts(cluster.name, [])
+                raise
         else:
             start_nodes(cluster, lost)
     tell("")
     how = f"is up after {time.monotonic() - began:.1f} s" if lost is None else "is up already"
     how = f"has {', '.join(lost)} again" if lost else how
-    print(f"{cluster.name} {how}: {describe(cluster)}\n{usage(cluster)}")
+    print(f"{cluster.name} {how}\n\n{usage(cluster)}")
 
 
 def lost_daemons(cluster: Cluster) -> list[str] | None:
@@ -398,15 +386,12 @@ def folder_flag(cluster: Cluster) -> str:
     return "" if cluster.folder == default_folder().resolve() else f" --folder {cluster.folder}"
 
 
-def describe(cluster: Cluster) -> str:
-    """The cluster's size, as SLURM has it."""
-    return cluster.run("sinfo", "-h", "-p", "gpu", "-o", "%D nodes × %c CPUs, %m MB, %G").strip()
-
-
 def usage(cluster: Cluster) -> str:
-    """The next commands to run."""
+    """The cluster's size, and the next commands to run."""
     itself, flag = "python slurm/devcluster.py", folder_flag(cluster)
-    return f"""
+    size = cluster.run("sinfo", "-h", "-p", "gpu", "-o", "%D nodes × %c CPUs, %m MB, %G").strip()
+    return f"""\
+size        {size}
 use it      eval "$({itself} env{flag})"
             sinfo; srun --nodes 2 hostname; sbatch --partition spot --wrap 'sleep 60'; sacct
 partitions  gpu (default), spot (gives way, is requeued), urgent (goes first)
@@ -419,19 +404,17 @@ def show(cluster: Cluster) -> None:
     """Print what runs, on which ports, SLURM's own view, and how to use it."""
     require_up(cluster)
     processes, ports = running(cluster.name, cluster.folder).items(), cluster.ports().items()
-    print(f"{cluster.name}: {describe(cluster)}\n")
     print("processes   " + ", ".join(f"{name} {pid}" for pid, name in processes))
     print("ports       " + ", ".join(f"{name} {port}" for name, port in ports) + "\n")
     print(cluster.run("sinfo", "--Node", "-o%10N %10P %12T %5c %8m %8G %E"))
-    print(cluster.run("squeue", "-o%10i %10P %20j %12T %10M %R"), end="")
+    print(cluster.run("squeue", "-o%10i %10P %20j %12T %10M %R"))
     print(usage(cluster))
 
 
 def install() -> None:
     """Install the Debian packages that are missing; no service of theirs is started."""
-    missing = [package for name, package in PACKAGES.items() if not shutil.which(name, path=PATH)]
-    if missing:
-        as_root("install packages", "sh", "-c", INSTALL, "sh", *missing)
+    if missing := sorted(PACKAGES[program] for program in missing_programs()):
+        as_root("install packages", "sh", "-ec", INSTALL, "sh", *missing)
     said = f"installed {' '.join(missing)}" if missing else "all is installed"
     print(f"{said}; next: python slurm/devcluster.py start")
 
