@@ -63,9 +63,9 @@ class LaunchFolder:
         pattern = "*.jsonl" if job is None else f"{job}.*.jsonl"
         entries: list[dict[str, Any]] = []
         for path in sorted(self.journal.glob(pattern)):
-            for line in path.read_text(encoding="utf-8").splitlines():
-                with contextlib.suppress(json.JSONDecodeError):  # a line that a kill cut off
-                    entries.append(json.loads(line))
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+                if entry := _entry(line):
+                    entries.append(entry)
         return sorted(entries, key=lambda entry: float(entry["time"]))
 
     def logs(self, job: str) -> list[Path]:
@@ -74,6 +74,15 @@ class LaunchFolder:
             *sorted(self.jobs.glob(f"{job}_*_log.err")),
             *sorted(self.jobs.glob(f"{job}_*_log.out")),
         ]
+
+
+def _entry(line: str) -> dict[str, Any] | None:
+    """A line of a journal; None when a kill cut it off, or it is something else."""
+    with contextlib.suppress(ValueError, TypeError):
+        entry = json.loads(line)
+        if isinstance(entry, dict) and entry.keys() >= {"time", "job", "event"}:
+            return entry | {"time": float(entry["time"])}
+    return None
 
 
 def note(launch: Path, job: str, process: str, event: str, **facts: Any) -> None:
