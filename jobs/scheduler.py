@@ -116,7 +116,7 @@ def past_states(ids: Iterable[str]) -> dict[str, JobState]:
         return {}
     columns = "JobID,State,NodeList,Restarts" if _knows_restarts() else "JobID,State,NodeList"
     done = _run(
-        ["sacct", "--noheader", "--parsable2", "--allocations", "--array",
+        ["sacct", "--noheader", "--parsable2", "--allocations",
          f"--jobs={','.join(wanted)}", f"--format={columns}"]
     )  # fmt: skip
     found = {}
