@@ -91,7 +91,8 @@ class Workplace:
             for pid, environment in _environments()
             if (wanted if task else {f"SLURM_JOB_ID={job}"}) <= environment
             and "SLURM_PROCID" in {pair.split("=")[0] for pair in environment}
-            and b"submitit.core._submit" in _command(pid)
+            and b"python -u -m submitit.core._submit" in _command(pid)
+            and not _command(pid).startswith(b"srun")
         ]
 
 
