@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 import traceback
 import warnings
@@ -15,6 +16,8 @@ from collections.abc import Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 # Importing torch takes seconds; forked from the server, a rank starts in a moment.
@@ -110,6 +113,7 @@ def _rank(path: Path, place: dict[str, str], run: Path, work: dict[str, Any]) ->
     os.dup2(log, 2)
     sys.stdout = sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
     warnings.simplefilter("error")
+    tqdm.set_lock(threading.RLock())  # Its own, between processes, leaks when a rank is killed.
     end = _train(run, int(place["RANK"]), **work)
     path.with_suffix(".json").write_text(json.dumps({k: v for k, v in end.items() if v}))
     if end["kind"] == "ProcessTrouble":

@@ -1,5 +1,6 @@
 """A forecast comes near what a run then takes, and leaves no trace."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,15 @@ from tests.tiny import tiny_config, tiny_dataset
 CPU = torch.device("cpu")
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads that wait for one another are slow out of measure where other work is going on."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> PinnedDataset:
     return tiny_dataset(tmp_path_factory.mktemp("data") / "tiny")
@@ -23,20 +33,34 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> PinnedDataset:
 
 @pytest.mark.slow
 def test_a_forecast_comes_near_the_run(dataset: PinnedDataset, tmp_path: Path) -> None:
-    config = tiny_config(data=dataset.folder, steps=40, log_every=40, batch_size=16,
-                         evaluate_every=40, sample_every=40, checkpoint_every=40)  # fmt: skip
-    before = sorted(dataset.folder.parent.rglob("*"))
-    predicted = forecast(config, dataset, device=CPU, budget_s=3)
-    assert sorted(dataset.folder.parent.rglob("*")) == before
-    run = RunFolder(tmp_path / "run")
-    train(config, dataset, run.root, cpu=True)
-    speed = read_metrics(run.metrics)[0]["images_per_s"]
-    assert speed / 2 < predicted.images_per_s < speed * 2
+    config = tiny_config(
+        **{"data": dataset.folder, "steps": 40, "log_every": 40, "batch_size": 16},
+        **{"evaluate_every": 40, "sample_every": 40, "checkpoint_every": 40},
+    )
+    ratios: list[float] = []
+    while not any(0.5 < ratio < 2 for ratio in ratios):
+        # Other work on the machine may slow one of the two, but hardly three times.
+        assert len(ratios) < 3, ratios
+        predicted = forecast(config, dataset, device=CPU, budget_s=3)
+        run = RunFolder(tmp_path / str(len(ratios)))
+        assert not run.root.exists()
+        train(config, dataset, run.root, cpu=True)
+        ratios.append(predicted.images_per_s / read_metrics(run.metrics)[0]["images_per_s"])
     assert predicted.hours == pytest.approx(40 * predicted.seconds_per_step / 3600)
     written = sum(file.stat().st_size for file in run.checkpoint(40).iterdir())
     assert predicted.checkpoint_bytes == pytest.approx(written, rel=0.1)
     kept = sum(f.stat().st_size for f in run.root.rglob("*") if f.suffix in (".safetensors", ".pt"))
     assert kept < predicted.disk_bytes
+
+
+def test_a_forecast_writes_nothing(
+    dataset: PinnedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(dataset.folder.parent.rglob("*"))
+    forecast(tiny_config(data=dataset.folder), dataset, device=CPU, budget_s=0.1)
+    assert sorted(dataset.folder.parent.rglob("*")) == before
+    assert not list(tmp_path.iterdir())
 
 
 def seconds_like(monkeypatch: pytest.MonkeyPatch, *, fixed_s: float, each_s: float) -> list[int]:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,15 @@ from tests.tiny import tiny_config, tiny_dataset
 
 STEPS = {"steps": 12, "log_every": 1, "batch_size": 5, "evaluate_every": 4, "checkpoint_every": 3}
 """Neither 2 nor 3 processes have equal shares of a batch of 5."""
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads that wait for one another are slow out of measure where other work is going on."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from typing import Any
 
 from torch.distributed import (  # type: ignore[attr-defined]  # torch re-exports them untyped
     DistNetworkError,
-    DistStoreError,
     PrefixStore,
     Store,
     TCPStore,
@@ -120,12 +119,19 @@ def meet(place: Place, markers: Path, *, within_s: float, asked: Callable[[], in
 def _connect(place: Place, wait: "_Wait", *, serve: bool) -> Store:
     while True:
         try:
+            if not serve:
+                # TCPStore would fill the log with warnings while nobody listens there.
+                socket.create_connection((place.address, place.port), _PAUSE_S).close()
             store = TCPStore(
-                place.address, place.port, is_master=serve, timeout=_SLICE, wait_for_workers=False
+                place.address,
+                place.port,
+                is_master=serve,
+                timeout=datetime.timedelta(seconds=5),
+                wait_for_workers=False,
             )
-        except RuntimeError as error:
+        except (OSError, RuntimeError) as error:
             wait.for_more([0], str(error).partition("\n")[0])
-            time.sleep(0.2)
+            time.sleep(_PAUSE_S / 2)
         else:
             store.set_timeout(datetime.timedelta(seconds=300))
             return PrefixStore(f"menagerie/{place.attempt}", store)
@@ -133,20 +139,19 @@ def _connect(place: Place, wait: "_Wait", *, serve: bool) -> Store:
 
 def _sign_in(place: Place, store: Store, wait: "_Wait") -> list[str]:
     """Names of all processes, once all have signed."""
-    everyone = range(place.count)
-    store.set(f"name/{place.rank}", place.name)
-    store.set(f"sign/{place.rank}", "")
+    signs = [f"sign/{rank}" for rank in range(place.count)]
     try:
-        while True:
-            try:
-                store.wait([f"sign/{rank}" for rank in everyone], _SLICE)
-                return [store.get(f"name/{rank}").decode() for rank in everyone]
-            except DistStoreError:
+        store.set(f"name/{place.rank}", place.name)
+        store.set(signs[place.rank], "")
+        for sign in signs:
+            while not store.check([sign]):
                 if store.check(["off"]):
-                    raise _reason(json.loads(store.get("off"))) from None
-                wait.for_more([rank for rank in everyone if not store.check([f"sign/{rank}"])])
+                    raise _reason(json.loads(store.get("off")))
+                wait.for_more([rank for rank, sign in enumerate(signs) if not store.check([sign])])
+                time.sleep(_PAUSE_S)
+        return [store.get(f"name/{rank}").decode() for rank in range(place.count)]
     except DistNetworkError as error:
-        raise ProcessTrouble(f"rank 0 went away during the meeting: {error}") from None
+        raise ProcessTrouble(f"rank 0 went away during the meeting: {error}") from error
 
 
 def _call_off(place: Place, store: Store, end: Exception | Stopped) -> None:
@@ -155,7 +160,7 @@ def _call_off(place: Place, store: Store, end: Exception | Stopped) -> None:
     with contextlib.suppress(RuntimeError):
         store.compare_set("off", "", json.dumps({"signal": signal_number, "why": str(end)}))
     if place.keeps_store:
-        time.sleep(2 * _SLICE.total_seconds())  # The store goes with this process.
+        time.sleep(4 * _PAUSE_S)  # The store goes with this process.
 
 
 def _reason(off: dict[str, Any]) -> Exception | Stopped:
@@ -201,7 +206,7 @@ class _Wait:
 
 
 _VARIABLES = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-_SLICE = datetime.timedelta(seconds=1)
+_PAUSE_S = 0.5
 
 
 def _marker(folder: Path, rank: int) -> Path:

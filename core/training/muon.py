@@ -59,7 +59,9 @@ def orthogonalised(matrix: Tensor, *, bf16: bool = True) -> Tensor:
 
     Five Newton-Schulz rounds, in bf16 or fp32, on the side where the Gram matrix is small.
     (Iterating the Gram matrix alone would cost a third, but diverges on the nearly singular
-    gradients of the first steps.)
+    gradients of the first steps.) Rounding to bf16 makes a last bit of the gradient into a
+    thousandth of the direction: with it, the losses of one and of two processes part by 1e-3 in 50
+    steps; in fp32, at twice the price, by 2e-7.
     """
     tall = matrix.shape[0] > matrix.shape[1]
     x = (matrix.T if tall else matrix).to(torch.bfloat16 if bf16 else torch.float32)

@@ -207,7 +207,7 @@ class Processes:
         ]
         state = "gives no sign of life" if silent else "lives but does not come further"
         named = "; ".join(
-            f"{watch.names[rank]} {state}, last seen at {watch.place_of(rank)}"
+            f"{watch.names[rank]} {state}, last heard of at {watch.place_of(rank)}"
             for rank in silent or behind
         )
         return ProcessTrouble(

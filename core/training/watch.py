@@ -63,7 +63,8 @@ class Watch:
 
     def settled_quiet(self) -> list[int]:
         """`quiet`, when enough time has passed for a process that has just ended to be so."""
-        until = time.monotonic() + (_ROUNDS + 0.5) * self._pause_s
+        # Its last sign may have come here a round late.
+        until = time.monotonic() + (_ROUNDS + 1.5) * self._pause_s
         while time.monotonic() < until and not (self.lost or self.departure):
             time.sleep(0.05)
         return self.quiet()
