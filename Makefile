@@ -5,6 +5,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+HERE := --cluster inline
 
 .PHONY: help env demo test test-fast check clean clean-env
 .DEFAULT_GOAL := help
@@ -29,10 +30,10 @@ $(READY):
 	@touch $@
 
 demo: $(READY)
-	$(BIN)/python jobs/prepare.py --source starter --size-px 32 --out demo/data
-	$(BIN)/python jobs/train.py --preset starter --data demo/data --out demo/run
-	$(BIN)/python jobs/sample.py --run demo/run --per-class 12 --out demo/samples
-	$(BIN)/python jobs/export.py --samples demo/samples --name "Starter animals" \
+	$(BIN)/python jobs/prepare.py $(HERE) --source starter --size-px 32 --out demo/data
+	$(BIN)/python jobs/train.py $(HERE) --preset starter --data demo/data --out demo/run
+	$(BIN)/python jobs/sample.py $(HERE) --run demo/run --per-class 12 --out demo/samples
+	$(BIN)/python jobs/export.py $(HERE) --samples demo/samples --name "Starter animals" \
 		--noise-levels 25 --out demo/pack
 	@echo
 	@echo "contact sheet  $(CURDIR)/demo/samples/contact_sheet.png"
@@ -43,12 +44,13 @@ test: $(READY)
 	$(BIN)/python -m pytest
 
 test-fast: $(READY)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not slurm"
 
 check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy --strict slurm/devcluster.py
 
 clean:
 	rm -rf demo build .pytest_cache .mypy_cache .ruff_cache *.egg-info

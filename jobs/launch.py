@@ -294,7 +294,7 @@ def _parameters(
         "dependency": ",".join(conditions) or None,
     }
     return {
-        "job_name": f"menagerie-{name}",
+        "job_name": f"menagerie-{name}-{folder.root.name.split(f'-{name}-', 1)[-1]}",
         "time": max(1, round(cluster.minutes)),
         "nodes": cluster.nodes,
         "ntasks_per_node": cluster.tasks_per_node,

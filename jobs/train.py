@@ -85,6 +85,8 @@ def _check(flags: TrainFlags, cluster: Cluster) -> list[str]:
     """The data is whole, the folder is free or this run's, the disk has room; time and size."""
     if flags.config.data is not None:
         open_pinned(flags.config.data, verify=True)
+    elif flags.dry_run and not _starter(flags).exists():
+        return ["forecast: none before the starter animals are prepared, which a dry run does not"]
     dataset, run = _dataset(flags), RunFolder(_out(flags))
     check_claim(run, flags.config, dataset)
     if cluster.processes > flags.config.batch_size:
@@ -121,13 +123,16 @@ def _check(flags: TrainFlags, cluster: Cluster) -> list[str]:
     ]
 
 
+def _starter(flags: TrainFlags) -> Path:
+    return Path("datasets") / f"starter-{preset_size_px(flags.preset)}"
+
+
 def _dataset(flags: TrainFlags) -> PinnedDataset:
     if flags.config.data is not None:
         return open_pinned(flags.config.data)
     from core.data.prepare import PrepareConfig, prepare
 
-    size_px = preset_size_px(flags.preset)
-    folder = Path("datasets") / f"starter-{size_px}"
+    size_px, folder = preset_size_px(flags.preset), _starter(flags)
     if not folder.exists():
         print(f"no --data: preparing the starter animals in {folder}")
     prepare(PrepareConfig(source="starter", size_px=size_px), folder, workers=core_count())
