@@ -12,7 +12,6 @@ import os
 import shlex
 import shutil
 import socket
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,16 +21,22 @@ import submitit
 
 from core.config import config_to_dict
 from core.errors import UserError
-from core.files import write_bytes
-from core.parts import Parts
+from core.files import exclusive, write_bytes
 from jobs import preflight, scheduler, waiting
+from jobs.batch import batch_parameters
 from jobs.cluster import Cluster
-from jobs.launches import LaunchFolder, launches_folder, launches_of, new_launch, write_launch
+from jobs.launches import (
+    LaunchFolder,
+    launches_folder,
+    launches_of,
+    new_launch,
+    private_folder,
+    write_launch,
+)
+from jobs.plans import Plan, make_plan
 from jobs.snapshot import Snapshot, take_snapshot
 from jobs.verbs import Flags, Verb
-from jobs.worker import Share, Task, run, share_of
-
-DEFAULT_TASKS = 16
+from jobs.worker import Share, Task, run
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,7 +44,7 @@ class Submitted:
     """What a launch put into the queue."""
 
     folder: LaunchFolder | None
-    """None when there was nothing to do."""
+    """The launch, now or before; None when there was nothing to do."""
     job_ids: tuple[str, ...]
     local: "submitit.Job[None] | None" = None
     """The job on this machine, with --cluster local."""
@@ -80,18 +85,33 @@ def submit(
     if verb.out is None:
         raise UserError(f"{verb.name} runs on this machine only: leave the cluster flags out")
     out = verb.out(flags).absolute()
+    private_folder(launches_folder())
+    with exclusive(launches_folder(), wait=True):  # two at once must not both submit
+        return _submit_once(verb, flags, argv, cluster, out, after_success, after_end, tags or {})
+
+
+def _submit_once(
+    verb: Verb[Any],
+    flags: Flags,
+    argv: Sequence[str],
+    cluster: Cluster,
+    out: Path,
+    after_success: Sequence[str],
+    after_end: Sequence[str],
+    tags: Mapping[str, str],
+) -> Submitted:
     queued = _queued_already(out)
-    if queued and not set(queued) <= set(after_end):
-        print(f"{out} is in the queue already as job {', '.join(queued)}: nothing submitted")
-        return Submitted(folder=None, job_ids=tuple(queued))
+    if queued is not None and not set(queued.job_ids) <= set(after_end):
+        ids = ", ".join(queued.job_ids)
+        print(f"{out} is in the queue already as job {ids}: nothing submitted")
+        return queued
     blind = bool(after_success or after_end)
     work = verb.parts(flags) if verb.parts is not None and not blind else None
-    plan = _plan(verb, flags, cluster, work, blind=blind)
+    plan = make_plan(verb, flags, cluster, work, blind=blind)
     if plan is None:
         print(f"{out} is finished already: nothing to do")
         return Submitted(folder=None, job_ids=())
     cluster = dataclasses.replace(cluster, after=(*cluster.after, *after_success))
-    tags = dict(tags or {})
     if cluster.kind == "slurm":
         preflight.check_cluster(verb.name, cluster, out)
     print(plan.words(cluster))
@@ -107,81 +127,15 @@ def submit(
     return _submit(verb, flags, argv, cluster, plan, out, after_end, tags)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Plan:
-    """How the work is split."""
-
-    verb: str
-    tasks: list[Share]
-    """What each array task makes."""
-    split: bool
-    """Whether it is an array."""
-    count: int | None
-    """Parts in all; None when they are not known yet."""
-
-    @property
-    def missing(self) -> int:
-        """Parts that are to be made, where they are known."""
-        return sum(len(share.parts or ()) for share in self.tasks)
-
-    def words(self, cluster: Cluster) -> str:
-        """One line for people."""
-        per = f"{cluster.cpus_per_task} cores, {cluster.mem_gb:g} GB"
-        if cluster.gpus_per_node:
-            per += f", {cluster.gpus_per_node} GPUs a node"
-        where = f"partition {cluster.partition}" if cluster.partition else "the default partition"
-        limit = f"{cluster.minutes / 60:.3g} h at a time"
-        if not self.split:
-            what = f"1 job of {cluster.nodes} × {cluster.tasks_per_node} processes"
-        else:
-            parts = "the parts"
-            if self.count is not None:
-                parts = f"{self.missing} of {self.count} parts"
-            what = f"{parts} in {len(self.tasks)} tasks"
-            what += f", {min(cluster.array_parallelism, len(self.tasks))} at once"
-        if cluster.kind == "local":
-            return f"plan: {what}, on this machine"
-        return f"plan: {what}, on {where}, {per}, {limit}"
-
-
-def _plan(
-    verb: Verb[Any], flags: Flags, cluster: Cluster, work: Parts | None, *, blind: bool
-) -> _Plan | None:
-    """What is to be done; None when nothing is. `blind`: the inputs are not there yet."""
-    if verb.parts is None:
-        if verb.finished is not None and not blind and verb.finished(flags):
-            return None
-        if cluster.processes > 1 and not verb.many_processes:
-            raise UserError(
-                f"{verb.name} is one process: leave --nodes and --gpus-per-node at 1 or less"
-            )
-        return _Plan(verb=verb.name, tasks=[Share()], split=False, count=1)
-    if cluster.nodes > 1 or cluster.gpus_per_node > 1:
-        raise UserError(
-            f"{verb.name} is an array of one-process tasks: leave --nodes and --gpus-per-node at "
-            "1 and spread it with --tasks"
-        )
-    if work is None:
-        count = cluster.tasks or DEFAULT_TASKS
-        shares = [Share(number=k, of=count) for k in range(count)]
-        return _Plan(verb=verb.name, tasks=shares, split=True, count=None)
-    if work.finished():
-        return None
-    missing = work.missing() or [0]  # all parts are there: one task finishes the whole
-    tasks = min(cluster.tasks or DEFAULT_TASKS, len(missing))
-    shares = [Share(parts=share_of(missing, k, tasks)) for k in range(tasks)]
-    return _Plan(verb=verb.name, tasks=shares, split=True, count=work.count)
-
-
-def _queued_already(out: Path) -> list[str]:
-    """Jobs of an earlier launch that still make `out`."""
+def _queued_already(out: Path) -> Submitted | None:
+    """An earlier launch whose jobs still make `out`."""
     for folder in launches_of(out):
         ids = folder.job_ids() if folder.facts()["kind"] == "slurm" else []
         states = scheduler.job_states(ids) if ids and scheduler.installed() else {}
         alive = {i.split("_")[0] for i, s in states.items() if s.state not in scheduler.ENDED}
         if alive:
-            return sorted(alive)
-    return []
+            return Submitted(folder=folder, job_ids=tuple(sorted(alive)))
+    return None
 
 
 def _submit(
@@ -189,7 +143,7 @@ def _submit(
     flags: Flags,
     argv: Sequence[str],
     cluster: Cluster,
-    plan: _Plan,
+    plan: Plan,
     out: Path,
     after_end: Sequence[str],
     tags: Mapping[str, str],
@@ -272,71 +226,18 @@ def _slurm_executor(
     then: Sequence[str] = (),
 ) -> submitit.SlurmExecutor:
     executor = submitit.SlurmExecutor(folder=folder.jobs)
-    executor.update_parameters(**_parameters(folder, name, cluster, code, then))
+    executor.update_parameters(**batch_parameters(folder, name, cluster, code, then))
     return executor
 
 
-def _parameters(
-    folder: LaunchFolder,
-    name: str,
-    cluster: Cluster,
-    code: Snapshot | None,
-    then: Sequence[str],
-) -> dict[str, Any]:
-    extra: dict[str, Any] = {"requeue": True, "kill-on-invalid-dep": "yes"}
-    conditions = [f"afterok:{':'.join(cluster.after)}"] if cluster.after else []
-    conditions += [f"afterany:{':'.join(then)}"] if then else []
-    given = {
-        "partition": cluster.partition,
-        "account": cluster.account,
-        "qos": cluster.qos,
-        "gpus_per_node": cluster.gpus_per_node or None,
-        "dependency": ",".join(conditions) or None,
-    }
-    return {
-        "job_name": f"menagerie-{name}-{folder.root.name.split(f'-{name}-', 1)[-1]}",
-        "time": max(1, round(cluster.minutes)),
-        "nodes": cluster.nodes,
-        "ntasks_per_node": cluster.tasks_per_node,
-        "cpus_per_task": cluster.cpus_per_task,
-        "mem": f"{round(cluster.mem_gb * 1024)}M",
-        "signal_delay_s": cluster.signal_lead_s,
-        "array_parallelism": cluster.array_parallelism,
-        "wckey": None,
-        "setup": _setup(folder, cluster, code),
-        "teardown": [
-            "code=$?",
-            f"{shlex.quote(sys.executable)} -m jobs.aftermath --code $code",
-            "exit $?",
-        ],
-        "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={cluster.cpus_per_task}"],
-        "additional_parameters": extra,
-        **{key: value for key, value in given.items() if value is not None},
-    }
-
-
-def _setup(folder: LaunchFolder, cluster: Cluster, code: Snapshot | None) -> list[str]:
-    """Shell lines before the job: the site's, then ours, which must hold."""
-    snapshot = code.folder if code is not None else Path("<snapshot of the code>")
-    return [
-        *(f"export {name}={shlex.quote(value)}" for name, value in cluster.environment.items()),
-        *cluster.setup,
-        f"export PYTHONPATH={shlex.quote(str(snapshot))}${{PYTHONPATH:+:$PYTHONPATH}}",
-        "export PYTHONSAFEPATH=1  # the folder of submission must not hide the snapshot",
-        f"export MENAGERIE_LAUNCH={shlex.quote(str(folder.root))}",
-        f"export OMP_NUM_THREADS={cluster.cpus_per_task}",
-        "trap : TERM USR2  # the processes decide how to end; this shell stays to judge it",
-    ]
-
-
-def _dry_script(verb: Verb[Any], plan: _Plan, cluster: Cluster, argv: Sequence[str]) -> str:
+def _dry_script(verb: Verb[Any], plan: Plan, cluster: Cluster, argv: Sequence[str]) -> str:
     """What would be submitted."""
     if cluster.kind == "local":
         return "would run here: " + shlex.join([f"jobs/{verb.name}.py", *argv])
     folder = LaunchFolder(launches_folder() / f"<time>-{verb.name}")
     with contextlib.redirect_stderr(io.StringIO()):
         executor = submitit.SlurmExecutor(folder=folder.jobs)
-        executor.update_parameters(**_parameters(folder, verb.name, cluster, None, ()))
+        executor.update_parameters(**batch_parameters(folder, verb.name, cluster, None, ()))
     if plan.split:
         executor.parameters["map_count"] = min(len(plan.tasks), preflight.max_array_size())
     script: str = executor._make_submission_file_text(executor._submitit_command_str, "")
@@ -350,7 +251,7 @@ def _facts(
     cluster: Cluster,
     code: Snapshot,
     out: Path,
-    plan: _Plan,
+    plan: Plan,
 ) -> dict[str, Any]:
     return {
         "verb": verb.name,
