@@ -125,7 +125,7 @@ def _train(
     rank: int,
     *,
     data: Path,
-    mishap: Mishap | None = None,
+    mishaps: tuple[Mishap, ...] = (),
     patience: dict[str, float] | None = None,
     accumulate: int = 1,
     **changes: object,
@@ -141,7 +141,7 @@ def _train(
     torch.set_num_threads(1)
     config = tiny_config(data=data, **changes)
     try:
-        with _mishap(mishap if mishap and mishap.rank == rank else None):
+        with _mishap(next((m for m in mishaps if m.rank == rank), None)):
             train(
                 config,
                 open_pinned(data),

@@ -92,11 +92,11 @@ def test_a_signal_to_one_process_stops_all_and_the_run_goes_on_bit_for_bit(
     """SIGTERM to rank 1 in a step; then SIGUSR2 to rank 0 while it evaluates and rank 1 waits."""
     run = tmp_path / "run"
     mishap = Mishap(rank=1, signal=signal.SIGTERM, step=4)
-    ends = train_in(2, run, data=data, mishap=mishap, **STEPS)
+    ends = train_in(2, run, data=data, mishaps=(mishap,), **STEPS)
     assert [(end.kind, end.signal) for end in ends.values()] == [("Stopped", signal.SIGTERM)] * 2
     assert ends[0].step == ends[1].step == max(RunFolder(run).steps_saved()) < 8
     mishap = Mishap(rank=0, signal=signal.SIGUSR2, step=8, evaluating=True)
-    ends = train_in(2, run, data=data, mishap=mishap, **STEPS)
+    ends = train_in(2, run, data=data, mishaps=(mishap,), **STEPS)
     assert [(end.kind, end.signal) for end in ends.values()] == [("Stopped", signal.SIGUSR2)] * 2
     assert 8 <= ends[1].step < 12
     train_in(2, run, data=data, **STEPS)
@@ -112,7 +112,7 @@ def test_a_killed_process_is_named_and_the_run_goes_on_bit_for_bit(
     """In three processes: a ring of three shows any change of the order of summation."""
     run = tmp_path / "run"
     mishap = Mishap(rank=1, signal=signal.SIGKILL, step=7)
-    with Ranks(3, run, data=data, mishap=mishap, **STEPS) as ranks:
+    with Ranks(3, run, data=data, mishaps=(mishap,), **STEPS) as ranks:
         ends = ranks.ends(within_s=30)
     assert [end.kind for end in ends.values()] == ["ProcessTrouble", "killed", "ProcessTrouble"]
     assert "rank 1 on node1" in ends[0].message
@@ -120,7 +120,7 @@ def test_a_killed_process_is_named_and_the_run_goes_on_bit_for_bit(
     assert "step 8" in ends[0].message
     assert "rank 1 on node1" in ends[2].message
     mishap = Mishap(rank=2, signal=signal.SIGTERM, step=8)
-    ends = train_in(3, run, data=data, mishap=mishap, **STEPS)
+    ends = train_in(3, run, data=data, mishaps=(mishap,), **STEPS)
     assert {end.kind for end in ends.values()} == {"Stopped"}
     train_in(3, run, data=data, **STEPS)
     assert same_weights(run, undisturbed[3])
@@ -128,11 +128,20 @@ def test_a_killed_process_is_named_and_the_run_goes_on_bit_for_bit(
 
 
 @pytest.mark.slow
+def test_who_was_asked_to_stop_and_loses_the_others_has_stopped(data: Path, tmp_path: Path) -> None:
+    """A scheduler tells all to stop, and the machine of one goes before they could agree."""
+    told = Mishap(rank=0, signal=signal.SIGTERM, step=4)
+    gone = Mishap(rank=1, signal=signal.SIGKILL, step=4)
+    ends = train_in(2, tmp_path / "run", data=data, mishaps=(told, gone), **STEPS)
+    assert (ends[0].kind, ends[0].signal, ends[0].step) == ("Stopped", signal.SIGTERM, 3)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_process_that_stands_still_is_named(data: Path, tmp_path: Path, rank: int) -> None:
     """Also when it is the first one, in what the others wait an hour for."""
     mishap = Mishap(rank=rank, signal=signal.SIGSTOP, step=4, evaluating=rank == 0)
-    work = {"data": data, "mishap": mishap, "patience": {"stall_s": 3}}
+    work = {"data": data, "mishaps": (mishap,), "patience": {"stall_s": 3}}
     with Ranks(2, tmp_path / "run", **work, **STEPS) as ranks:
         ranks.processes[1 - rank].join(30)
         end = ranks.ends(within_s=0)[1 - rank]

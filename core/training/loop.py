@@ -22,7 +22,7 @@ from core.training.card import make_pipeline, save_model
 from core.training.checkpoint import newest_checkpoint, restore_checkpoint, save_checkpoint
 from core.training.claim import claim
 from core.training.config import TrainConfig
-from core.training.meeting import Place
+from core.training.meeting import Place, ProcessTrouble
 from core.training.memory import pictures_of
 from core.training.processes import Patience, Processes, joined
 from core.training.record import Record
@@ -55,18 +55,26 @@ def train(
     """
     run = RunFolder(folder)
     _require_pictures_for_all(config.batch_size, Place.from_environment().count, accumulate)
-    with (
-        stop_wishes() as wish,
-        joined(run.processes, cpu=cpu, patience=patience, asked=wish) as processes,
-        contextlib.ExitStack() as held,
-    ):
-        # A JSON value: the step to go on from, None when all is done.
-        step = processes.from_first(lambda: _begin(run, config, dataset, held))
-        if step is None:
-            return run.model
-        trainer = _Trainer(config, dataset, run, processes, step=step, accumulate=accumulate)
-        trainer.run_to_end(wish)
-        processes.from_first(trainer.save_model)
+    with stop_wishes() as wish:
+        try:
+            with (
+                joined(run.processes, cpu=cpu, patience=patience, asked=wish) as processes,
+                contextlib.ExitStack() as held,
+            ):
+                # A JSON value: the step to go on from, None when all is done.
+                step = processes.from_first(lambda: _begin(run, config, dataset, held))
+                if step is not None:
+                    trainer = _Trainer(
+                        config, dataset, run, processes, step=step, accumulate=accumulate
+                    )
+                    trainer.run_to_end(wish)
+                    processes.from_first(trainer.save_model)
+        except ProcessTrouble as trouble:
+            # Asked to stop, like the others perhaps, who were quicker: no trouble then.
+            if urgency := wish():
+                saved = max(run.steps_saved(), default=0)
+                raise Stopped(signal_of(urgency), saved) from trouble
+            raise
     return run.model
 
 
