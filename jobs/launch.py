@@ -6,6 +6,7 @@ of its own (`jobs.launches`), and is judged when it ends by `jobs.aftermath`.
 
 import contextlib
 import dataclasses
+import functools
 import getpass
 import io
 import os
@@ -148,7 +149,7 @@ def _submit(
     after_end: Sequence[str],
     tags: Mapping[str, str],
 ) -> Submitted:
-    code = take_snapshot(launches_folder() / "code")
+    code = _snapshot(launches_folder() / "code")
     folder = new_launch(verb.name, out)
     if code.dirty:
         write_bytes(folder.root / "dirty.patch", code.dirty.encode())
@@ -171,6 +172,12 @@ def _submit(
     ids = tuple(str(job["id"]) for job in jobs)
     print(f"submitted: job {', '.join(ids)} ({folder.root})")
     return Submitted(folder=folder, job_ids=ids)
+
+
+@functools.cache
+def _snapshot(root: Path) -> Snapshot:
+    """One for all that this process submits: the stages of a chain run the same code."""
+    return take_snapshot(root)
 
 
 def _submit_all(
