@@ -1,0 +1,1 @@
+"""Every launch at a glance: what SLURM, the journals and the outputs say, put together."""
