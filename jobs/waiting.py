@@ -11,14 +11,15 @@ from typing import Any, Protocol
 from jobs import scheduler
 from jobs.launches import LaunchFolder
 
-_POLL_S = 1.0
+_PAUSE_S = (0.5, 30.0)
+"""Pauses between questions to SLURM, at first and at last: its controller serves everybody."""
 _LOST_S = 60.0
 """A job that neither the queue nor accounting knows for so long is lost."""
 
 
 def wait_for(folder: LaunchFolder, ids: Sequence[str]) -> int:
     """Wait for SLURM jobs to end; 0 when all succeeded, else the worst exit code."""
-    said, unknown_since = "", time.monotonic()
+    said, unknown_since, pause_s = "", time.monotonic(), _PAUSE_S[0]
     while True:
         states = states_of(ids)
         line = _counted(states)
@@ -32,12 +33,15 @@ def wait_for(folder: LaunchFolder, ids: Sequence[str]) -> int:
             return 1
         if states and all(state.state in scheduler.ENDED for state in states.values()):
             return _exit_code(folder, states)
-        time.sleep(_POLL_S)
+        time.sleep(pause_s)
+        pause_s = min(1.1 * pause_s, _PAUSE_S[1])
 
 
 def states_of(ids: Sequence[str]) -> dict[str, scheduler.JobState]:
     """State of each job and array task, from the queue, else from accounting."""
-    return {**scheduler.past_states(ids), **scheduler.job_states(ids)}
+    queued = scheduler.job_states(ids)
+    known = {job.split("_")[0] for job in queued}
+    return {**scheduler.past_states([job for job in ids if job not in known]), **queued}
 
 
 class LocalJob(Protocol):
