@@ -26,7 +26,7 @@ from jobs.verbs import Flags, Verb
 
 VERBS = (
     *("prepare", "train", "sample", "evaluate", "export", "curate"),
-    *("nightly", "publish", "digest"),
+    *("nightly", "publish", "digest", "status"),
 )
 
 

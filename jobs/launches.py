@@ -63,9 +63,8 @@ class LaunchFolder:
         pattern = "*.jsonl" if job is None else f"{job}.*.jsonl"
         entries: list[dict[str, Any]] = []
         for path in sorted(self.journal.glob(pattern)):
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-                if entry := _entry(line):
-                    entries.append(entry)
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            entries += filter(None, map(_entry, lines))
         return sorted(entries, key=lambda entry: float(entry["time"]))
 
     def logs(self, job: str) -> list[Path]:
