@@ -155,7 +155,7 @@ def _remove_old(plan: NightPlan, tonight: Night) -> None:
     published = current_night(plan.publish)
 
     def stays(night: Night) -> bool:
-        if night.date in (tonight.date, published):
+        if night.date == published:
             return True
         attempts = night.record()["attempts"]
         jobs = [j for a in attempts if a["kind"] == "slurm" for s in a["stages"].values()
@@ -163,7 +163,7 @@ def _remove_old(plan: NightPlan, tonight: Night) -> None:
         states = scheduler.job_states(jobs).values()
         return any(state.state not in scheduler.ENDED for state in states)
 
-    for date in remove_old_nights(plan.nights, plan.keep_nights, but=stays):
+    for date in remove_old_nights(tonight, plan.keep_nights, but=stays):
         print(f"removed the work of the night {date}: {plan.keep_nights} are kept")
 
 

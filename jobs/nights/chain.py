@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from core.errors import UserError
 from jobs import preflight, scheduler, waiting
 from jobs.cluster import Cluster
-from jobs.launch import DEFAULT_TASKS, submit
+from jobs.launch import submit
 from jobs.nights.attempt import Attempt, clear
 from jobs.nights.stages import Stage
+from jobs.plans import DEFAULT_TASKS
 
 _ENDING_S = 60.0
 """How long jobs that are being cancelled are waited for."""
@@ -165,7 +166,8 @@ def _settled(jobs: Sequence[str]) -> dict[str, scheduler.JobState]:
     begun, told = time.monotonic(), False
     while True:
         states = scheduler.job_states(jobs)
-        never = sorted({s.id.split("_")[0] for s in states.values() if s.reason == _NEVER})
+        waiting_ = [state for state in states.values() if state.state == "PENDING"]
+        never = sorted({s.id.split("_")[0] for s in waiting_ if s.reason == _NEVER})
         if never:
             scheduler.cancel(never)
         ending = sorted(s.id for s in states.values() if s.state == "COMPLETING")

@@ -26,15 +26,17 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space:
 .state.running, .state.waiting { color: var(--wait); }
 tr.why td { border-top: 0; padding-top: 0; color: var(--bad); overflow-wrap: anywhere; }
 tr.has-why td { border-bottom: 0; }
-.figures { display: grid; gap: .7rem; grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); }
+.figures { display: grid; gap: .7rem;
+  grid-template-columns: repeat(auto-fit, minmax(6.4rem, 1fr)); }
+.figures .card { padding: .7rem .9rem; white-space: nowrap; }
 .figures b { display: block; font-size: 1.5rem; line-height: 1.2;
   font-variant-numeric: tabular-nums; }
 .pictures { display: grid; gap: .4rem;
   grid-template-columns: repeat(auto-fill, minmax(4.4rem, 1fr)); }
 .pictures img { display: block; width: 100%; aspect-ratio: 1; border-radius: 10px;
   object-fit: contain; background: #fff; border: 1px solid var(--line); padding: 3px; }
-.bar { display: inline-block; height: .55rem; border-radius: 3px; background: var(--accent);
-  vertical-align: middle; min-width: 1px; }
+.bar { display: block; height: .5rem; margin-top: .45em; border-radius: 3px;
+  background: linear-gradient(to right, var(--accent) var(--share), var(--line) var(--share)); }
 """
 
 
@@ -83,12 +85,12 @@ def _figures(facts: Mapping[str, Any]) -> str:
         if totals[key] is not None
     ]
     if "recognised" in facts["counts"]:
-        cells.append(_figure("recognised", f"{facts['counts']['recognised']:.0%}", ""))
+        of = f'<span class="soft">test {facts["counts"]["held_out_accuracy"]:.0%}</span>'
+        cells.append(_figure("recognised", f"{facts['counts']['recognised']:.0%}", of))
     if totals["seconds"] is not None:
         then = before.get("seconds")
-        cells.append(
-            _figure("in", duration(totals["seconds"]), f"before {duration(then)}" if then else "")
-        )
+        change = f'<span class="soft">was {duration(then)}</span>' if then else ""
+        cells.append(_figure("time", duration(totals["seconds"]), change))
     note = f"Changes are against the night of {escape(before['night'])}." if before else ""
     return f'<div class="figures">{"".join(cells)}</div><p class="soft">{note}</p>'
 
@@ -152,19 +154,18 @@ def _classes(counts: Mapping[str, Any]) -> str:
     labels = sorted({label for column in columns.values() for label in column})
     if not labels:
         return ""
+    right = counts.get("recognised_by_class", {})
     head = "".join(f'<th class="n">{escape(name)}' for name in columns)
-    most = max(counts["asked"].values(), default=1) or 1
-    last = list(columns.values())[-1]
+    head += '<th class="n">Recognised<th>' if right else ""
     rows = []
     for label in labels:
-        cells = "".join(
-            f'<td class="n">{column.get(label, 0):,}</td>' for column in columns.values()
-        )
-        share = 100 * min(1.0, last.get(label, 0) / most)
-        bar = f'<td style="width:30%"><span class="bar" style="width:{share:.0f}%"></span></td>'
-        rows.append(f"<tr><td>{escape(label)}</td>{cells}{bar}</tr>")
+        cells = "".join(f'<td class="n">{column.get(label, 0):,}' for column in columns.values())
+        if label in right:
+            bar = f'<div class="bar" style="--share: {right[label]:.0%}"></div>'
+            cells += f'<td class="n">{right[label]:.0%}<td style="width:30%">{bar}'
+        rows.append(f"<tr><td>{escape(label)}{cells}</tr>")
     return (
-        f'<h2>Classes</h2><div class="card wide"><table><thead><tr><th>Class{head}<th></tr></thead>'
+        f'<h2>Classes</h2><div class="card wide"><table><thead><tr><th>Class{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 

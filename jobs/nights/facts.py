@@ -86,7 +86,7 @@ def _stage(
     facts = {
         "name": name,
         "jobs": last.get("jobs", []),
-        "tries": len(tries),
+        "tries": sum(1 for _, one in tries if "begun" in one or _entries(one)),
         "begun": last.get("begun") or _first(entries, "started"),
         "ended": last.get("ended") or (entries[-1]["time"] if entries else None),
         "requeues": _requeues(entries),
@@ -97,7 +97,7 @@ def _stage(
         "log": None,
     }
     broken = [row["name"] for row in before if row["name"] in stage["needs"]
-              and row["state"] not in ("done", "running", "waiting")]  # fmt: skip
+              and row["state"] in ("failed", "cancelled", "stopped")]  # fmt: skip
     if is_finished(stage["verb"], stage["argv"]):
         return facts | {"state": "done", "words": "", "code": 0}
     state, words = _trouble(last, mine, entries, broken)
@@ -124,9 +124,9 @@ def _trouble(
     failed = [s for s in bad if s.state != "CANCELLED"]
     if failed or (bad and any(e["event"] == "failed" for e in _ends(entries))):
         return "failed", _cause(last, failed or bad, len(mine))
+    if broken and not entries and not alive:
+        return "stopped", needs
     if bad:
-        if not entries and broken:
-            return "stopped", needs
         return "cancelled", "cancelled in SLURM" + ("" if entries else " before it began")
     if alive:
         going = any(s.state != "PENDING" for s in alive)

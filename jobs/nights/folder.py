@@ -146,15 +146,19 @@ def nights_in(folder: Path) -> list[Night]:
     ]
 
 
-def remove_old_nights(folder: Path, keep: int, *, but: Callable[[Night], bool]) -> list[str]:
+def remove_old_nights(tonight: Night, keep: int, *, but: Callable[[Night], bool]) -> list[str]:
     """Remove the work of the nights beyond the newest `keep`, with their launches; their dates.
 
-    Those for which `but` holds stay, and those that another process holds.
+    Tonight counts and stays; so do those for which `but` holds or that another process holds.
     """
+    folder = tonight.root.parent
     for left in sorted(folder.glob(f"{_REMOVED}*")):  # a removal that was killed
         shutil.rmtree(left, ignore_errors=True)
     removed = []
-    for night in nights_in(folder)[:-keep]:
+    newest = sorted({night.date for night in nights_in(folder)} | {tonight.date})[-keep:]
+    for night in nights_in(folder):
+        if night.date in (tonight.date, *newest):
+            continue
         with contextlib.suppress(UserError):  # held, or not readable: leave it alone
             if but(night):
                 continue

@@ -40,7 +40,8 @@ class Shown:
 def new_pictures(night: Night, packs: Sequence[str]) -> list[Shown]:
     """Stickers of the night, classes in turn; samples where no pack was made."""
     stickers = (_stickers(Path(pack)) for pack in packs)
-    shown = list(itertools.islice(_in_turn(itertools.chain.from_iterable(stickers)), AT_MOST))
+    once = {(s.label, s.seed): s for s in itertools.chain.from_iterable(stickers)}
+    shown = list(itertools.islice(_in_turn(once.values()), AT_MOST))
     return shown or list(itertools.islice(_in_turn(_samples(night)), AT_MOST))
 
 

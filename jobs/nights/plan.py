@@ -148,8 +148,10 @@ def _cluster(table: "_Table") -> tuple[dict[str, Any], dict[str, dict[str, Any]]
         of.require_known((*known, *also))
         return {key: of.take(key, hints[key]) for key in of.values if key in known}
 
+    general = flags(table, STAGES)
+    known = tuple(name for name in known if name != "cluster")  # a night runs in one place
     stages = {name: table.table(name) for name in STAGES if name in table.values}
-    return flags(table, STAGES), {name: flags(stage) for name, stage in stages.items()}
+    return general, {name: flags(stage) for name, stage in stages.items()}
 
 
 def _require_sense(plan: NightPlan) -> None:

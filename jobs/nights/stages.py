@@ -1,10 +1,11 @@
 """The stages of a night: which verb, with which flags, after which others."""
 
+import contextlib
 import dataclasses
 import datetime
 import importlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,26 +129,36 @@ def _exports(plan: NightPlan, night: Night, after: str) -> list[Stage]:
 
 def planned(plan: NightPlan) -> dict[str, int]:
     """Pictures of each class that a night makes; UserError when an input is missing or misfits."""
-    known = describe_model(plan.sample.run).label_names
-    model_digest(plan.sample.run)
-    labels = planned_labels(plan.sample, known)
+    with _said_of(plan, "[sample]"):
+        known = describe_model(plan.sample.run).label_names
+        model_digest(plan.sample.run)
+        labels = planned_labels(plan.sample, known)
     if len(labels) >= SEEDS_PER_NIGHT:
         raise UserError(
             f"{plan.path}: [sample] asks for {len(labels):,} pictures; a night has seeds for fewer "
             f"than {SEEDS_PER_NIGHT:,}"
         )
     if plan.evaluate is not None:
-        judged = open_pinned(plan.evaluate.data).label_names
-        if unknown := sorted(set(labels) - set(judged)):
-            raise UserError(f"{plan.evaluate.data} has no class {unknown[0]!r}, which is sampled")
+        with _said_of(plan, "[evaluate]"):
+            judged = open_pinned(plan.evaluate.data).label_names
+            if unknown := sorted(set(labels) - set(judged)):
+                raise UserError(f"{plan.evaluate.data} has no class {unknown[0]!r}")
     for config in plan.exports:
-        if unknown := sorted(set(config.labels) - set(labels)):
-            raise UserError(
-                f"{plan.path}: [export] {config.name}: no class {unknown[0]!r} is sampled"
-            )
-        if config.upscaler != LANCZOS and not Path(config.upscaler).is_file():
-            raise UserError(f"{plan.path}: [export] {config.name}: no weights {config.upscaler}")
+        with _said_of(plan, f"[export] {config.name}:"):
+            if unknown := sorted(set(config.labels) - set(labels)):
+                raise UserError(f"no class {unknown[0]!r} is sampled")
+            if config.upscaler != LANCZOS and not Path(config.upscaler).is_file():
+                raise UserError(f"there are no weights {config.upscaler}")
     return dict(sorted(Counter(labels).items()))
+
+
+@contextlib.contextmanager
+def _said_of(plan: NightPlan, table: str) -> Iterator[None]:
+    """Say of a UserError which table of the plan it is about."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{plan.path}: {table} {error}") from None
 
 
 def verb_named(name: str) -> Verb[Any]:
