@@ -32,7 +32,8 @@ def wait_for(folder: LaunchFolder, ids: Sequence[str]) -> int:
             print(f"job {', '.join(ids)}: SLURM does not know it any more", file=sys.stderr)
             return 1
         if states and all(state.state in scheduler.ENDED for state in states.values()):
-            return _exit_code(folder, states)
+            # The queue forgets tasks that ended long ago; accounting does not.
+            return _exit_code(folder, {**scheduler.past_states(ids), **states})
         time.sleep(pause_s)
         pause_s = min(1.1 * pause_s, _PAUSE_S[1])
 
