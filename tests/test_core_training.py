@@ -224,10 +224,11 @@ def test_the_rate_warms_up_and_decays() -> None:
     assert rate_share(constant, 99) == 1.0
 
 
+@pytest.mark.parametrize("bf16", [True, False])
 @pytest.mark.parametrize("shape", [(64, 512), (512, 64), (64, 80), (64, 64)])
-def test_muon_makes_directions_orthogonal(shape: tuple[int, int]) -> None:
+def test_muon_makes_directions_orthogonal(shape: tuple[int, int], bf16: bool) -> None:
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    singular = torch.linalg.svdvals(orthogonalised(matrix))
+    singular = torch.linalg.svdvals(orthogonalised(matrix, bf16=bf16))
     # A square random matrix has singular values near 0, which five rounds cannot lift.
     assert singular.max() < 1.35
     assert singular.quantile(0.1) > 0.5
@@ -235,7 +236,7 @@ def test_muon_makes_directions_orthogonal(shape: tuple[int, int]) -> None:
     u, _, v = torch.linalg.svd(matrix, full_matrices=False)
     assert (
         torch.nn.functional.cosine_similarity(
-            orthogonalised(matrix).flatten(), (u @ v).flatten(), dim=0
+            orthogonalised(matrix, bf16=bf16).flatten(), (u @ v).flatten(), dim=0
         )
         > 0.9
     )

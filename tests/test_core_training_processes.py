@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from core.data.pinned import open_pinned
 from core.errors import UserError
 from core.rundir import RunFolder
+from core.training.dropout import RowDropout
 from core.training.loop import train
 from core.training.meeting import Place
 from core.training.memory import TrainingPictures
@@ -237,3 +238,35 @@ def test_half_an_environment_is_refused() -> None:
     with pytest.raises(UserError, match="MASTER_ADDR, MASTER_PORT not set"):
         Place.from_environment({"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"})
     assert Place.from_environment({}).count == 1
+
+
+def test_the_place_is_read_from_the_environment() -> None:
+    environment = {"WORLD_SIZE": "4", "RANK": "0", "LOCAL_RANK": "0"}
+    environment |= {"MASTER_ADDR": "node1", "MASTER_PORT": "29500"}
+    given = Place.from_environment(
+        environment | {"MENAGERIE_ATTEMPT": "12-1", "MENAGERIE_NODE": "node1"}
+    )
+    assert given.keeps_store
+    assert (given.count, given.attempt, given.node) == (4, "12-1", "node1")
+    agent = {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "2"}
+    under_torchrun = Place.from_environment(environment | agent)
+    assert not under_torchrun.keeps_store
+    assert under_torchrun.attempt == "2"
+
+
+def test_a_dropout_mask_depends_on_the_row_alone() -> None:
+    dropout = RowDropout(0.25, batch_size=6)
+    x = torch.ones(6, 8, 5, 5)
+
+    def of_rows(begin: int, end: int) -> torch.Tensor:
+        torch.manual_seed(7)
+        dropout.rows = torch.arange(begin, end)
+        kept: torch.Tensor = dropout(x[begin:end])
+        return kept
+
+    whole = of_rows(0, 6)
+    assert torch.equal(torch.cat([of_rows(0, 2), of_rows(2, 6)]), whole)
+    assert not torch.equal(whole[0], whole[1])
+    assert (whole == 0).float().mean() == pytest.approx(0.25, abs=0.05)
+    assert whole.max() == pytest.approx(1 / 0.75)
+    assert torch.equal(dropout.eval()(x), x)
