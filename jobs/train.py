@@ -38,11 +38,21 @@ class TrainFlags:
     """Folder of the run; default: runs/<preset>-<config digest>."""
     accumulate: int = 1
     """Micro-batches that each process makes of its share of a step: less memory, same result."""
+    rendezvous_s: float = 300.0
+    """Seconds that the processes of a job wait for each other at the start."""
+    stall_s: float = 600.0
+    """Seconds without a sign from another process after which the job ends, naming it."""
     cpu: bool = False
     """Train on the CPU even where there is a GPU."""
     cluster: ClusterFlags = dataclasses.field(default_factory=ClusterFlags)
     dry_run: bool = False
     """Print the full config and stop."""
+
+    def __post_init__(self) -> None:
+        for name in ("accumulate", "rendezvous_s", "stall_s"):
+            if getattr(self, name) < 1:
+                flag = "--" + name.replace("_", "-")
+                raise UserError(f"{flag} is {getattr(self, name)}; it must be 1 or more")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,8 +73,16 @@ def _run(flags: TrainFlags) -> None:
         f"{len(dataset.label_names)} classes, {dataset.size_px} px, {dataset.channels} channels"
     )
     from core.training.loop import train
+    from core.training.processes import Patience
 
-    model = train(flags.config, dataset, out, cpu=flags.cpu, accumulate=flags.accumulate)
+    model = train(
+        flags.config,
+        dataset,
+        out,
+        cpu=flags.cpu,
+        accumulate=flags.accumulate,
+        patience=Patience(rendezvous_s=flags.rendezvous_s, stall_s=flags.stall_s),
+    )
     print(f"model: {model}\nmetrics: {out / 'metrics.jsonl'}\nsample grids: {out / 'samples'}")
     print(f"next: python jobs/sample.py --run {out}")
 

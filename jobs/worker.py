@@ -129,7 +129,8 @@ def run(task: Task) -> None:
             note(launch, place.job, place.name, "stopped", code=code, signal=number)
         if code == CRASHED:
             traceback.print_exc()
-        print(f"{task.verb}: {words}", file=sys.stderr)
+        if place.rank == 0 or code == CRASHED:
+            print(f"{task.verb}: {words}", file=sys.stderr)
         _leave(code)
     note(launch, place.job, place.name, "done")
 
@@ -212,6 +213,7 @@ def _meet(place: Place, launch: Path) -> None:
         "LOCAL_RANK": str(place.local_rank),
         "WORLD_SIZE": str(place.processes),
         "MENAGERIE_ATTEMPT": f"{place.job}-{place.attempt}",
+        "MENAGERIE_NODE": place.node,
     }
 
 
