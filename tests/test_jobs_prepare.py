@@ -62,8 +62,8 @@ def test_the_last_line_says_how_many_were_rejected_and_where_they_are_listed(
 def test_a_mistake_is_one_line_and_exit_code_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], complaint: str
 ) -> None:
-    assert main([*flags, "--out", str(tmp_path / "out")]) == 2
-    error = capsys.readouterr().err
+    assert main([*flags, "--out", str(tmp_path / "out"), "--cluster", "inline"]) == 2
+    error = capsys.readouterr().err.removeprefix("cluster: inline (asked for)\n")
     assert error.startswith("prepare: error: ")
     assert error.count("\n") == 1
     assert complaint in error
