@@ -59,7 +59,7 @@ def test_awkward_dependencies_have_one_importer(module: str) -> None:
         *("curation_app", "core.errors", "core.config", "core.collection", "core.images"),
         *("core.rundir", "core.data.pinned", "core.diffusion.sampleconfig", "jobs.train"),
         *("jobs.sample", "jobs.export", "jobs.prepare", "jobs.evaluate", "jobs.launch"),
-        *("jobs.worker", "jobs.aftermath"),
+        *("jobs.worker", "jobs.aftermath", "jobs.status"),
     ],
 )
 def test_light_modules_load_without_torch(module: str) -> None:

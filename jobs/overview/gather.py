@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from jobs.overview.launched import Launched, read_launches
 from jobs.overview.queued import Heard, Question
@@ -73,17 +74,20 @@ def _may_live(launch: Launched, queued: Mapping[str, Heard], *, asked: bool) -> 
 
 def _related(views: Sequence[View], launches: Sequence[Launched]) -> Iterator[View]:
     """Views that know of each other: what was launched again, and what kept them from starting."""
-    newest: dict[tuple[str, str], str] = {}
+    newest: dict[tuple[str, Path], Launched] = {}
     for launch in launches:
-        newest.setdefault((launch.verb, str(launch.out)), launch.name)
+        newest.setdefault((launch.verb, launch.out), launch)
     of_job: dict[str, View] = {}
     for view in views:
         for job, _ in view.launch.jobs:
             of_job.setdefault(job, view)
     for view in views:
-        name = newest[view.launch.verb, str(view.launch.out)]
-        later = "" if name == view.launch.name or view.alive else name
-        yield dataclasses.replace(view, superseded=later, blocker=_blocker(view, of_job))
+        later = newest[view.launch.verb, view.launch.out]
+        yield dataclasses.replace(
+            view,
+            successor=None if later is view.launch or view.alive else later,
+            blocker=_blocker(view, of_job),
+        )
 
 
 def _blocker(view: View, of_job: Mapping[str, View]) -> str:

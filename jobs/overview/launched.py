@@ -70,16 +70,17 @@ def read_launches() -> tuple[list[Launched], list[str]]:
     """All launches, the newest first, and why others could not be read."""
     launches, complaints = [], []
     for folder in all_launches():
+        words = ""
         try:
             launches.append(_read(folder))
-        except FileNotFoundError:
-            pass  # removed since it was listed
-        except UserError as error:
-            if folder.record.exists():
-                complaints.append(str(error))
-        except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-            words = error.strerror if isinstance(error, OSError) else "it is not of this version"
-            complaints.append(f"{folder.record} was left out: {words}")
+        except UserError:
+            words = "its launch.json is no JSON" if folder.record.exists() else ""  # else removed
+        except OSError as error:
+            words = error.strerror or str(error)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            words = "it is not of this version"
+        if words:
+            complaints.append(f"launches/{folder.root.name} is left out: {words}")
     return sorted(launches, key=lambda launch: launch.time, reverse=True), complaints
 
 

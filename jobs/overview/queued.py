@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 _PATIENCE_S = 10.0
 _QUEUE = (
     *("ArrayJobID", "ArrayTaskID", "State", "NodeList", "Reason", "RestartCnt", "TimeLeft"),
-    *("StartTime", "STDERR"),
+    *("StartTime", "EndTime", "STDERR"),
 )
 _WAITS = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT")
 _RUNS = (
@@ -164,7 +164,9 @@ def _queue(text: str) -> Iterator[Heard]:
         values = line.split("|")
         if len(values) < len(_QUEUE):
             continue
-        job, task, state, nodes, reason, restarts, left, begun, origin = values[: len(_QUEUE)]
+        job, task, state, nodes, reason, restarts, left, begun, ended, origin = values[
+            : len(_QUEUE)
+        ]
         yield Heard(
             id=f"{job}_{task}" if task.isdigit() else job,
             state=state,
@@ -172,7 +174,8 @@ def _queue(text: str) -> Iterator[Heard]:
             reason="" if reason == "None" else reason,
             restarts=int(restarts) if restarts.isdigit() else 0,
             seconds_left=_span(left),
-            begun=_moment(begun) if state != "PENDING" else None,
+            begun=_moment(begun) if state not in _WAITS else None,
+            ended=_moment(ended) if state not in (*_WAITS, *_RUNS) else None,
             origin="" if origin == "N/A" else origin,
         )
 

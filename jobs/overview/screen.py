@@ -36,7 +36,7 @@ class Screen:
         plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
         encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "")
         return cls(
-            width=max(20, size.columns),
+            width=max(40, size.columns),
             height=max(5, size.lines),
             live=live,
             colour=live and not plain,

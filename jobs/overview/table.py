@@ -30,14 +30,16 @@ def table(seen: Overview, screen: Screen) -> str:
 
 
 def _head(seen: Overview, screen: Screen) -> Iterator[str]:
-    counts = Counter(view.state for view in seen.views if not view.superseded or view.alive)
-    said = [
-        screen.paint(f"{counts[state]} {state}", words.STYLES[state])
-        for state in STATES
-        if counts[state]
-    ]
+    counts = Counter(view.state for view in seen.views if view.successor is None)
     if seen.views:
-        yield f"{words.clock()}   {', '.join(said) or 'nothing to tell'}"
+        room = screen.width - cells(words.clock()) - 1
+        pieces = []
+        for state in filter(counts.get, STATES):
+            piece = f"{counts[state]} {state}"
+            room -= cells(piece) + 2
+            if room >= 0:
+                pieces.append(screen.paint(piece, words.STYLES[state]))
+        yield f"{words.clock()}   {', '.join(pieces)}".rstrip()
     if seen.silence:
         line = words.line_about_silence(seen.silence)
         yield screen.paint(fitted(line, screen.width), "yellow")
@@ -64,26 +66,26 @@ def _view_lines(
     view: View, row: dict[str, str], widths: dict[str, int], screen: Screen
 ) -> Iterator[str]:
     styles = {"STATE": words.style(view)}
-    if view.superseded:
+    if view.successor is not None:
         styles = dict.fromkeys(widths, "dim")
     yield _line(row, widths, styles, screen)
     indent = "    └ " if view.launch.night is not None else "  └ "
     for remark, style in words.remarks(view):
-        important = style == "red" and not view.superseded
-        for line in _wrapped(indent, remark, screen.width, lines=3 if important else 1):
-            yield screen.paint(line, style if important or style != "red" else "dim")
+        for line in _wrapped(indent, remark, screen.width, lines=3 if style == "red" else 1):
+            yield screen.paint(line, style)
 
 
 def _wrapped(indent: str, text: str, width: int, *, lines: int) -> list[str]:
     """Text below a row, in so many lines at most."""
-    return textwrap.wrap(
+    wrapped = textwrap.wrap(
         text,
-        max(24, width),
+        width,
         initial_indent=indent,
         subsequent_indent=" " * len(indent),
         max_lines=lines,
         placeholder=" …",
     )
+    return [fitted(line, width) for line in wrapped]  # wide letters take two columns
 
 
 def _grouped(views: Sequence[View]) -> list[tuple[Path | None, list[View]]]:
@@ -98,16 +100,16 @@ def _grouped(views: Sequence[View]) -> list[tuple[Path | None, list[View]]]:
 def _night_line(night: Path, views: Sequence[View], screen: Screen) -> str:
     verdict, style = night_verdict(views)
     title = f"night {printable(night.name)}"
-    where = fitted(printable(words.short(night)), max(8, screen.width // 2), middle=True)
-    rest = fitted(f"   {verdict}", max(8, screen.width - cells(title) - cells(where) - 5))
-    return screen.paint(title, "bold") + screen.paint(f"  {where}", "dim") + screen.paint(
-        rest, style
-    )  # fmt: skip
+    room = screen.width - cells(title) - 3
+    verdict = fitted(verdict, max(12, room))
+    where = fitted(printable(words.short(night)), max(0, room - cells(verdict) - 2), middle=True)
+    line = f"{screen.paint(title, 'bold')}   {screen.paint(verdict, style)}"
+    return line + (f"  {screen.paint(where, 'dim')}" if cells(where) > 8 else "")
 
 
 def night_verdict(views: Sequence[View]) -> tuple[str, str]:
     """How a night goes, naming the stage that matters; and the colour of that."""
-    now = [view for view in views if not view.superseded]
+    now = [view for view in views if view.successor is None]
     names = {state: [v.launch.stage or v.launch.verb for v in now if v.state == state]
              for state in STATES}  # fmt: skip
     troubled = [v.launch.stage or v.launch.verb for v in now if v.troubled]
@@ -225,7 +227,7 @@ def _facts(view: View) -> dict[str, Any]:
         "stalled_s": view.stalled_s,
         "quiet": list(view.quiet),
         "ended": view.ended,
-        "launched_again": view.superseded or None,
+        "launched_again": view.successor.name if view.successor else None,
         "tasks": [
             {
                 "id": task.id,

@@ -71,8 +71,8 @@ class View:
     """Tasks of which nothing came for as long, while others go on."""
     ended: float | None
     """When its last job ended."""
-    superseded: str = ""
-    """The newer launch that makes the same thing."""
+    successor: Launched | None = None
+    """The newest launch of the same thing, when this one has ended and is not it."""
     blocker: str = ""
     """Which job kept it from starting, in words."""
 
@@ -90,7 +90,7 @@ class View:
     @property
     def troubled(self) -> bool:
         """Whether something of it failed for which nothing newer was launched."""
-        return bool({"failed", "lost"} & {self.state, *self.counts}) and not self.superseded
+        return bool({"failed", "lost"} & {self.state, *self.counts}) and self.successor is None
 
     @property
     def nodes(self) -> list[str]:
@@ -236,7 +236,7 @@ def _error(launch: Launched, tasks: Sequence[TaskView], state: str) -> str:
         words = task.error
         if not words and task.state == "failed":
             words = last_error(launch.folder.jobs, task.id)
-        if words:
+        if words := words.removeprefix("error: "):
             return f"{task.id}: {words}" if task.id != task.job else words
     return ""
 

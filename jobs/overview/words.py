@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 
+from jobs.overview.pace import Pace
 from jobs.overview.screen import printable
 from jobs.overview.view import View
 
@@ -32,14 +33,15 @@ class Detail:
 
 def row(view: View, detail: Detail) -> dict[str, str]:
     """A launch's cells by column."""
-    pace = view.pace
+    # What a later launch makes too says nothing of this one any more.
+    pace = view.pace if view.successor is None else Pace()
     speed = pace.images_per_s
     return {
-        "WHAT": printable(what(view)),
+        "WHAT": what(view),
         "JOB": jobs(view),
         "STATE": state(view, all_counts=detail.all_counts),
         "NODE": printable(" ".join(view.nodes)),
-        "PROGRESS": progress(view, bars=detail.bars),
+        "PROGRESS": progress(pace, bars=detail.bars),
         "IMAGES/S": "" if speed is None else f"{speed:,.0f}" if speed >= 10 else f"{speed:.2g}",
         "TIME": when(view),
         "AGAIN": f"{view.requeues}×" if view.requeues else "",
@@ -50,8 +52,8 @@ def what(view: View) -> str:
     """The verb and what it makes; the stage of a night, below the night."""
     launch = view.launch
     if launch.night is not None:
-        return f"  {launch.stage or launch.verb}"
-    return f"{launch.verb} {short(launch.out)}"
+        return f"  {printable(launch.stage or launch.verb)}"
+    return printable(f"{launch.verb} {short(launch.out)}")
 
 
 def short(path: Path) -> str:
@@ -71,6 +73,9 @@ def jobs(view: View) -> str:
 def state(view: View, *, all_counts: bool) -> str:
     """The state; of an array, how many tasks are in which."""
     total, counts = len(view.tasks), view.counts
+    if view.successor is not None:
+        again = view.successor.jobs
+        return f"{view.state}, again as {again[0][0]}" if again else f"{view.state}, again"
     reason = f" ({printable(view.reason)})" if view.reason else ""
     if total < 2:
         return view.state + reason
@@ -81,13 +86,13 @@ def state(view: View, *, all_counts: bool) -> str:
     return ", ".join(f"{counts[s]} {s}" for s in shown) + f" of {total}"
 
 
-def progress(view: View, *, bars: bool) -> str:
+def progress(pace: Pace, *, bars: bool) -> str:
     """How much of it is there."""
-    done, total = view.pace.done, view.pace.total
+    done, total = pace.done, pace.total
     if done is None:
         return ""
     if not total:
-        return f"{done:,} {view.pace.unit}" if done else ""
+        return f"{done:,} {pace.unit}" if done else ""
     filled = _BAR if done >= total else min(_BAR - 1, -(-done * _BAR // total))
     bar = "━" * filled + "─" * (_BAR - filled) + " " if bars else ""
     return f"{bar}{done:,}/{total:,}"
@@ -121,8 +126,10 @@ def span(seconds: float) -> str:
 
 
 def remarks(view: View) -> list[tuple[str, str]]:
-    """Lines below the row, each with its style."""
-    lines = []
+    """Lines below the row, each with its style; none when it was launched again."""
+    lines: list[tuple[str, str]] = []
+    if view.successor is not None:
+        return lines
     if view.stalled_s is not None:
         lines.append((f"stalled: nothing new for {span(view.stalled_s)}", "red"))
     elif view.quiet:
@@ -134,20 +141,18 @@ def remarks(view: View) -> list[tuple[str, str]]:
     elif view.blocker:
         lines.append((view.blocker, "dim"))
     if view.error:
-        words, bad = printable(view.error.removeprefix("error: ")), "failed" in view.counts
+        words, bad = printable(view.error), "failed" in view.counts
         if view.alive and not bad:
             words = f"before: {words}"
         more = sum(1 for task in view.tasks if task.state == "failed") - 1
         words += f" (and {more} more)" if more > 0 else ""
         lines.append((words, "red" if bad or view.state == "lost" else "dim"))
-    if view.superseded and view.state != "done":
-        lines.append((f"launched again since: {view.superseded}", "dim"))
     return lines
 
 
 def style(view: View) -> str:
     """The colour of a launch's state."""
-    if view.superseded:
+    if view.successor is not None:
         return "dim"
     return "red" if view.troubled else STYLES[view.state]
 
