@@ -5,6 +5,7 @@ of jobs: sample, evaluate, export, publish, and a digest that is written however
 command resumes the night; once published it does nothing. --install runs it every night.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.errors import UserError
+from core.errors import UserError, machine_trouble
 from core.files import read_json
 from jobs import scheduler
 from jobs.cli import run_verb
@@ -103,16 +104,17 @@ def _start(plan: NightPlan, night: Night, stages: list[Stage], given: ClusterFla
 
         parts = -(-sum(asked.values()) // plan.sample.shard_size)
         jobs = submit_chain(stages, clusters, attempt, parts=parts, changed=changed)
-    except UserError as error:
-        attempt.fail(str(error))
-        write_digest(night)
+    except (UserError, OSError, KeyboardInterrupt) as error:
+        with contextlib.suppress(OSError):
+            attempt.fail(machine_trouble(error) or str(error) or "stopped from the keyboard")
+            write_digest(night)
         raise
     print(f"digest, when all have ended: {night.page}")
     print("next: python jobs/status.py")
     if not given.wait:
         return 0
     wait_for(jobs)
-    return _tell(read_json(night.facts_path), night)
+    return _tell(_newest_digest(night, attempt), night)
 
 
 def clusters_of(
@@ -165,6 +167,15 @@ def _remove_old(plan: NightPlan, tonight: Night) -> None:
 
     for date in remove_old_nights(tonight, plan.keep_nights, but=stays):
         print(f"removed the work of the night {date}: {plan.keep_nights} are kept")
+
+
+def _newest_digest(night: Night, attempt: Attempt) -> dict[str, Any]:
+    """The digest that the chain wrote, or one written now if its job did not."""
+    if night.facts_path.exists():
+        facts: dict[str, Any] = read_json(night.facts_path)
+        if facts["written"] >= attempt.how["time"]:
+            return facts
+    return write_digest(night)
 
 
 def _tell(facts: Mapping[str, Any], night: Night) -> int:

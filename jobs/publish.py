@@ -17,7 +17,7 @@ from typing import Any
 
 from core.errors import UserError
 from core.files import atomic_folder, digest_file, digest_of, exclusive, read_json, write_json
-from exporters.pack import SUMS, verify_pack
+from exporters.pack import SUMS, pack_files, verify_pack
 from jobs.cli import run_verb
 from jobs.nights.folder import is_date, require_date
 from jobs.nights.indexpage import render_index
@@ -179,6 +179,7 @@ def _copy(pack: Path, folder: Path, sums_sha256: str) -> dict[str, Any]:
     copy, zipped = folder / pack.name, folder / source_zip.name
     if not source_zip.is_file():
         raise UserError(f"{source_zip} is missing: export again")
+    pack_files(pack)  # refuses links
     shutil.copytree(pack, copy, symlinks=True, copy_function=shutil.copyfile)
     shutil.copyfile(source_zip, zipped)
     for path, original in ((copy, pack), (zipped, source_zip)):

@@ -73,6 +73,7 @@ def test_nights_in_place_fail_resume_and_follow_each_other(
     assert [row["state"] for row in facts["stages"]] == ["done", "done", "failed", "stopped"]
     assert facts["before"]["night"] == "2026-11-20"
     assert facts["published"] is None
+    assert "Readers see the night of 2026-11-20" in second.page.read_text()
 
     other = write_plan(place, ("per_class = 3", "per_class = 4"))
     assert start(other, "2026-11-21") == 2
@@ -148,7 +149,7 @@ def test_a_digest_names_what_failed_and_where(tmp_path: Path) -> None:
     assert [row["state"] for row in others] == ["stopped", "stopped", "stopped"]
     page = night.page.read_text()
     assert "No space left on &lt;device&gt;" in page
-    assert "Nothing was published" in page
+    assert "There is nothing to see yet" in page
     assert f"--plan {tmp_path}/nightly.toml --night 2026-11-21" in page
 
 

@@ -42,7 +42,7 @@ def submit_chain(
         for stage in stages[:-1]:
             chain.queue(stage)
         chain.queue_last(stages[-1])
-    except UserError:
+    except BaseException:
         chain.undo()
         raise
     return [job for stage in stages for job in chain.jobs[stage.name]]

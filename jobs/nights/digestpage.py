@@ -24,7 +24,8 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space:
 .state { white-space: nowrap; font-weight: 600; color: var(--soft); }
 .state.done { color: var(--good); } .state.failed, .state.cancelled { color: var(--bad); }
 .state.running, .state.waiting { color: var(--wait); }
-tr.why td { border-top: 0; padding-top: 0; color: var(--bad); overflow-wrap: anywhere; }
+tr.why td { padding-top: 0; color: var(--soft); overflow-wrap: anywhere; }
+tr.why.failed td { color: var(--bad); }
 tr.has-why td { border-bottom: 0; }
 .figures { display: grid; gap: .7rem;
   grid-template-columns: repeat(auto-fit, minmax(6.4rem, 1fr)); }
@@ -60,19 +61,21 @@ def render_digest(facts: Mapping[str, Any], pictures: Sequence[Shown]) -> str:
 
 def _verdict(facts: Mapping[str, Any]) -> str:
     verdict, published = facts["verdict"], facts["published"]
-    lines = []
+    lines = [f"<p>{escape(verdict['cause'])}</p>"] if verdict["cause"] else []
     if published:
         packs = ", ".join(f"{escape(k)} ({n:,})" for k, n in published["packs"].items())
         lines.append(f"<p>{packs} in <code>{escape(published['folder'])}</code></p>")
-        if published["current"] != facts["night"]:
-            lines.append(f"<p>Readers see the night of {escape(str(published['current']))}.</p>")
-    else:
-        lines.append("<p>Nothing was published: readers see what they saw before.</p>")
+    if facts["readers_see"] != facts["night"]:
+        seen = facts["readers_see"]
+        words = (
+            f"Readers see the night of {escape(seen)}" if seen else "There is nothing to see yet"
+        )
+        lines.append(f"<p>{words}.</p>")
     if verdict["state"] != "published":
         lines.append(f"<p>Go on with <code>{escape(facts['resume'])}</code></p>")
     return (
         f'<div class="card verdict {verdict["state"]}" role="status">'
-        f"<strong>{escape(verdict['words'])}</strong>{''.join(lines)}</div>"
+        f"<strong>{escape(verdict['title'])}</strong>{''.join(lines)}</div>"
     )
 
 
@@ -103,29 +106,29 @@ def _figure(name: str, value: str, change: str) -> str:
 def _change(now: int, then: int | None) -> str:
     if then is None or now == then:
         return "" if then is None else '<span class="soft">as before</span>'
-    return f'<span class="soft">{now - then:+,}</span>'
+    return f'<span class="soft">{"+" if now > then else "−"}{abs(now - then):,}</span>'
 
 
 def _stages(facts: Mapping[str, Any]) -> str:
     rows = "".join(map(_stage, facts["stages"]))
     return (
         '<h2>Stages</h2><div class="card wide"><table><thead><tr><th>Stage<th>State<th>Job'
-        '<th class="n">Begun<th class="n">Took<th class="n">Requeues<th>Node</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
+        '<th class="n">Begun<th class="n">Ended<th class="n">Took<th class="n">Requeues<th>Node'
+        f"</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 
 def _stage(row: Mapping[str, Any]) -> str:
     state = row["state"]
     took = duration(row["ended"] - row["begun"]) if row["begun"] and row["ended"] else ""
-    begun = f"{datetime.datetime.fromtimestamp(row['begun']):%H:%M:%S}" if row["begun"] else ""
     tries = f' <span class="soft">try {row["tries"]}</span>' if row["tries"] > 1 else ""
     kind = state if state in _SIGNS else "other"
     cells = (
         f"<td>{escape(row['name'])}{tries}</td>"
         f'<td class="state {kind}">{_SIGNS.get(state, "–")} {state}</td>'
         f"<td><code>{escape(', '.join(row['jobs']))}</code></td>"
-        f'<td class="n">{begun}</td><td class="n">{took}</td>'
+        f'<td class="n">{_clock(row["begun"])}</td><td class="n">{_clock(row["ended"])}</td>'
+        f'<td class="n">{took}</td>'
         f'<td class="n">{row["requeues"] or ""}</td><td>{escape(_nodes(row["nodes"]))}</td>'
     )
     if not row["words"]:
@@ -137,8 +140,12 @@ def _stage(row: Mapping[str, Any]) -> str:
     )
     return (
         f'<tr class="has-why">{cells}</tr>'
-        f'<tr class="why"><td colspan="7">{escape(row["words"])}{log}</td></tr>'
+        f'<tr class="why {kind}"><td colspan="8">{escape(row["words"])}{log}</td></tr>'
     )
+
+
+def _clock(time: float | None) -> str:
+    return f"{datetime.datetime.fromtimestamp(time):%H:%M:%S}" if time else ""
 
 
 def _nodes(nodes: Sequence[str]) -> str:

@@ -1,8 +1,6 @@
 """What became of a night: read from its record, its jobs' journals, SLURM and what lies there."""
 
 import contextlib
-import json
-import re
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,9 +9,9 @@ from typing import Any
 
 from core.errors import UserError
 from core.files import read_json
-from core.sampleset import read_labels
 from jobs import scheduler, waiting
 from jobs.launches import LaunchFolder
+from jobs.nights.counts import count, totals
 from jobs.nights.folder import Night, nights_in
 from jobs.nights.stages import is_finished
 from jobs.publish import current_night, published_facts
@@ -51,14 +49,15 @@ def night_facts(night: Night) -> Facts:
         "folder": str(night.root),
         "plan_file": record["plan_file"],
         "stages": stages,
-        "counts": _counts(night, record),
+        "counts": count(night, record),
         "before": next(filter(None, map(_earlier, reversed(before))), None),
         "published": _published(record, night),
+        "readers_see": _readers_see(record),
         "attempts": len(record["attempts"]),
         "disk_free_bytes": shutil.disk_usage(night.root).free,
     }
     facts["verdict"] = _verdict(record, stages)
-    facts["totals"] = _totals(facts)
+    facts["totals"] = totals(facts)
     return facts
 
 
@@ -191,60 +190,6 @@ def _code(entries: Sequence[Facts]) -> int | None:
     return codes[-1] if codes else None
 
 
-def _counts(night: Night, record: Facts) -> Facts:
-    """Pictures asked for, made, recognised and kept, stickers and refusals."""
-    made: Counter[str] = Counter()
-    for shard in sorted((night.samples / "data").glob("part-*.parquet")):
-        with contextlib.suppress(UserError):
-            made.update(read_labels(shard))
-    counts: Facts = {"asked": record["asked"], "made": dict(sorted(made.items()))}
-    counts |= _judged(night)
-    packs = [night.packs / s["name"].split(" ", 1)[1] for s in record["stages"]
-             if s["verb"] == "export"]  # fmt: skip
-    counts["packs"] = [_pack(path) for path in packs if (path / "pack.json").exists()]
-    return counts
-
-
-def _judged(night: Night) -> Facts:
-    rows = night.figures.with_name("recognised.jsonl")
-    if not (night.figures.exists() and night.kept.exists() and rows.exists()):
-        return {}
-    figures, kept = read_json(night.figures), set(read_json(night.kept)["seeds"])
-    labels = {row["seed"]: row["label"] for row in map(json.loads, rows.open(encoding="utf-8"))}
-    return {
-        "recognised": figures["recognised"],
-        "recognised_by_class": figures["recognised_by_class"],
-        "held_out_accuracy": figures["held_out_accuracy"],
-        "kept": dict(sorted(Counter(labels[seed] for seed in kept).items())),
-    }
-
-
-def _pack(path: Path) -> Facts:
-    facts = read_json(path / "pack.json")
-    reasons = Counter(re.sub(r"\d+(\.\d+)?", "…", item["reason"]) for item in facts["refused"])
-    return {
-        "name": facts["name"],
-        "folder": str(path),
-        "stickers": dict(sorted(Counter(item["label"] for item in facts["stickers"]).items())),
-        "refused": dict(reasons.most_common()),
-    }
-
-
-def _totals(facts: Facts) -> Facts:
-    """The counts in a line, to hold against another night's."""
-    counts, stages = facts["counts"], facts["stages"]
-    begun = [row["begun"] for row in stages if row["begun"]]
-    ended = [row["ended"] for row in stages if row["ended"]]
-    return {
-        "asked": sum(counts["asked"].values()),
-        "made": sum(counts["made"].values()),
-        "kept": sum(counts["kept"].values()) if "kept" in counts else None,
-        "stickers": sum(sum(pack["stickers"].values()) for pack in counts["packs"]),
-        "refused": sum(sum(pack["refused"].values()) for pack in counts["packs"]),
-        "seconds": round(max(ended) - min(begun), 1) if begun and ended else None,
-    }
-
-
 def _earlier(night: Night) -> Facts | None:
     """The counts of an earlier night's digest, if it has one."""
     with contextlib.suppress(UserError, KeyError, TypeError):
@@ -258,28 +203,35 @@ def _published(record: Facts, night: Night) -> Facts | None:
     folder = Path(record["publish"])
     with contextlib.suppress(UserError):
         if facts := published_facts(folder, night.date):
-            current = current_night(folder)
             return {
                 "folder": str(folder / "nights" / night.date),
-                "current": current,
                 "packs": {pack["name"]: pack["stickers"] for pack in facts["packs"]},
             }
     return None
 
 
+def _readers_see(record: Facts) -> str | None:
+    """The night that readers see."""
+    with contextlib.suppress(UserError):
+        return current_night(Path(record["publish"]))
+    return None
+
+
 def _verdict(record: Facts, stages: Sequence[Facts]) -> Facts:
     """One word and one line for the top of the page."""
-    if all(row["state"] == "done" for row in stages):
-        return {"state": "published", "stage": None, "words": "Published", "code": 0}
-    for state in ("failed", "cancelled"):
-        for row in stages:
-            if row["state"] == state:
-                words = f"{state.capitalize()} at {row['name']}: {row['words']}"
-                return {"state": state, "stage": row["name"], "words": words,
-                        "code": row["code"] or 1}  # fmt: skip
-    attempts = record["attempts"]
-    if attempts and (error := attempts[-1].get("error")):
-        return {"state": "failed", "stage": None, "words": f"Could not start: {error}", "code": 2}
-    open_ = [row for row in stages if row["state"] != "done"]
-    words = f"{open_[0]['name'].capitalize()} is {open_[0]['state']}"
-    return {"state": "running", "stage": open_[0]["name"], "words": words, "code": 1}
+    unfinished = [row for row in stages if row["state"] != "done"]
+    bad = [row for row in unfinished if row["state"] in ("failed", "cancelled")]
+    error = record["attempts"][-1].get("error") if record["attempts"] else None
+    if not unfinished:
+        state, stage, title, cause, code = "published", None, "Published", "", 0
+    elif bad:
+        state, stage, cause = bad[0]["state"], bad[0]["name"], bad[0]["words"]
+        title, code = f"{state.capitalize()} at {stage}", bad[0]["code"] or 1
+    elif error:
+        state, stage, title, cause, code = "failed", None, "Could not start", error, 2
+    else:
+        state, stage, cause, code = "running", unfinished[0]["name"], "", 1
+        title = f"{stage} is {unfinished[0]['state']}"
+    words = f"{title}: {cause}" if cause else title
+    return {"state": state, "stage": stage, "title": title, "cause": cause, "words": words,
+            "code": code}  # fmt: skip
