@@ -88,8 +88,10 @@ class Question:
         """Ask the queue about `jobs`, and accounting about `past`."""
         self._past = past
         self._silence = _obstacle() if jobs else ""
-        self._queue = self._books = None
+        self._ping = self._queue = self._books = None
         if jobs and not self._silence:
+            # squeue tries for long to reach a controller that is down; a ping knows at once.
+            self._ping = _start("scontrol", "ping") if shutil.which("scontrol") else None
             columns = ",".join(f"{name}:|" for name in _QUEUE)
             self._queue = _start("squeue", "--noheader", "--array", "--all", "--states=all",
                                  f"--jobs={','.join(jobs)}", f"--Format={columns}")  # fmt: skip
@@ -98,6 +100,10 @@ class Question:
     def answer(self) -> Answer:
         """Wait for the answer, but not for long."""
         deadline = time.monotonic() + _PATIENCE_S
+        up = _end(self._ping, deadline)[0]
+        if " is DOWN" in up and " is UP" not in up and self._queue is not None:
+            self._queue.kill()
+            self._silence = up.strip().splitlines()[0]
         said, complaint = _end(self._queue, deadline)
         if "Invalid job id" in complaint:
             said, complaint = "", ""

@@ -72,7 +72,7 @@ def _living(name: str, launches: list[Launched], *, verb: str) -> tuple[View, li
         _require_answer(answer.silence)
     meant = [task for task in view.tasks if job in (None, task.job, task.id)]
     if not any(task.state in ALIVE for task in meant):
-        how = "cancelled" if meant and meant[0].state == "cancelled" else "ended"
+        how = "been cancelled" if {task.state for task in meant} == {"cancelled"} else "ended"
         raise UserError(f"{name} has {how} already ({_title(launch)}): nothing to {verb}")
     if job is not None and "_" in job:
         return view, [job]
