@@ -179,11 +179,13 @@ def test_old_nights_go_with_their_launches_and_nothing_else(tmp_path: Path) -> N
         write_json(launch / "launch.json", {"tags": {"night": str(night.root)}})
         stages = {"sample": {"jobs": [], "launch": str(launch)}}
         night.save({"format": FORMAT, "attempts": [{"kind": "slurm", "stages": stages}]})
+        if day != 14:  # it never began
+            write_json(night.samples / "sampleset.json", {})
     (nights / "2026-11-01").mkdir()  # no night of ours
     (nights / "notes").mkdir()
     with Night(nights / "2026-11-11").held():
         tonight = Night(nights / "2026-11-16")
-        removed = remove_old_nights(tonight, 4, but=lambda night: night.date == "2026-11-10")
+        removed = remove_old_nights(tonight, 3, but=lambda night: night.date == "2026-11-10")
     assert removed == ["2026-11-12"]
     left = sorted(path.name for path in nights.iterdir())
     assert left == [*(f"2026-11-{day:02}" for day in (1, 10, 11, 13, 14, 15)), "notes"]

@@ -2,6 +2,8 @@
 
 import datetime
 import itertools
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -105,3 +107,9 @@ def test_each_stage_is_a_command_line_that_says_the_same(tmp_path: Path) -> None
         parsed = parse(stage.verb, stage.argv)
         assert parsed.config == stage.flags.config
         assert argv_of(parsed) == stage.argv
+
+
+def test_nights_are_submitted_without_torch() -> None:
+    modules = "jobs.nightly, jobs.nights.chain, jobs.publish, jobs.digest, jobs.nights.facts"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -147,17 +147,20 @@ def nights_in(folder: Path) -> list[Night]:
 
 
 def remove_old_nights(tonight: Night, keep: int, *, but: Callable[[Night], bool]) -> list[str]:
-    """Remove the work of the nights beyond the newest `keep`, with their launches; their dates.
+    """Remove the work of the nights before the newest `keep`, with their launches; their dates.
 
-    Tonight counts and stays; so do those for which `but` holds or that another process holds.
+    Nights that made no samples do not count, so that a week of them drives out none that did.
+    Tonight stays, and those for which `but` holds or that another process holds.
     """
     folder = tonight.root.parent
     for left in sorted(folder.glob(f"{_REMOVED}*")):  # a removal that was killed
         shutil.rmtree(left, ignore_errors=True)
     removed = []
-    newest = sorted({night.date for night in nights_in(folder)} | {tonight.date})[-keep:]
-    for night in nights_in(folder):
-        if night.date in (tonight.date, *newest):
+    nights = nights_in(folder)
+    made = {night.date for night in nights if (night.samples / "sampleset.json").exists()}
+    oldest = sorted(made | {tonight.date})[-keep:][0]
+    for night in nights:
+        if night.date >= oldest or night.date == tonight.date:
             continue
         with contextlib.suppress(UserError):  # held, or not readable: leave it alone
             if but(night):
