@@ -128,7 +128,8 @@ def booked(job: str, state: str, launch: str, nodes: str = "n1") -> str:
 
 
 def test_nothing_was_launched(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    assert place.said(capsys).strip() == "nothing was launched (launches)"
+    where = place.folder / "launches"
+    assert place.said(capsys).startswith(f"no launches in {where}: go where they were made")
     (place.folder / "launches").mkdir()
     assert json.loads(place.said(capsys, "--json"))["launches"] == []
 
@@ -331,6 +332,22 @@ def test_sampling_speed_is_that_of_its_parts(place: Place) -> None:
     assert pace.seconds_left == pytest.approx(250, rel=0.05)
 
 
+def test_what_went_wrong_before_is_told_while_it_runs_again(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    launch = place.launch("a", "2")
+    tell(launch, "2", started(), {"event": "requeued", "code": 75, "cause": "time was up"},
+         started(attempt=1, node="n2"))  # fmt: skip
+    place.slurm(queued("2", "RUNNING", "a", nodes="n2", restarts="1"))
+    said = place.said(capsys, "--check")
+    assert "└ before: time was up" in said
+    assert said.count("1×") == 1
+    tell(launch, "2", started(), {"event": "requeued", "code": 75, "cause": "time was up"},
+         started(attempt=1), {"event": "done"})  # fmt: skip
+    place.slurm("", booked("2", "COMPLETED", "a"))
+    assert "time was up" not in place.said(capsys)  # all is well again
+
+
 def test_what_stands_still_is_called_so(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     names = ("still", "lively")
     for k, name in enumerate(names):
@@ -423,6 +440,8 @@ def test_broken_and_foreign_things_are_left_out_and_named(
     (launches / "code").mkdir()
     (launches / "notes.txt").write_text("mine")
     place.launch("unsubmitted", time=time.time() - 900)
+    place.launch("odd-sampling", "4*2", verb="sample", config={"labels": 3, "run": []})
+    place.launch("odd-export", "5*2", verb="export", out="/", config={"samples": 1})
     place.launch("steered", "3", out=str(place.folder / "a\x1b[2J\nb"))
     said = place.said(capsys)
     assert "running" in said

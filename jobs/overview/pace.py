@@ -39,10 +39,13 @@ class Pace:
 
 def pace_of(launch: Launched, begun: float | None, *, running: bool) -> Pace:
     """Progress of a launch whose first process of now began at `begun`."""
-    if launch.verb == "train":
-        return _training(launch, running=running)
-    if launch.verb in _MARKERS:
-        return _parts(launch, begun, running=running)
+    try:
+        if launch.verb == "train":
+            return _training(launch, running=running)
+        if launch.verb in _MARKERS:
+            return _parts(launch, begun, running=running)
+    except (OSError, TypeError, ValueError):  # a config or an output of another version
+        pass
     return Pace()
 
 

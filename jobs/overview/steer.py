@@ -1,6 +1,7 @@
 """Cancel jobs, and queue them again. All that is asked for is checked before anything is done."""
 
 import contextlib
+import math
 import os
 import signal
 from collections.abc import Sequence
@@ -8,17 +9,18 @@ from collections.abc import Sequence
 from core.errors import UserError
 from jobs import scheduler
 from jobs.overview.find import find, look_at
+from jobs.overview.gather import gather
 from jobs.overview.launched import Launched, read_launches
 from jobs.overview.view import ALIVE, TaskView, View, own_process
 
 
 def cancel(names: Sequence[str], *, yes: bool) -> int:
     """Cancel jobs, array tasks or whole launches; UserError when one of them has ended already."""
-    launches, _ = read_launches()
     if "all" in names:
         if len(names) > 1:
             raise UserError("--cancel all goes without other names")
-        return _cancel_all(launches, yes=yes)
+        return _cancel_all(yes=yes)
+    launches, _ = read_launches()
     chosen = [_living(name, launches, verb="cancel") for name in names]
     for view, jobs in chosen:
         _end(view, jobs)
@@ -43,24 +45,21 @@ def requeue(names: Sequence[str]) -> int:
     return 0
 
 
-def _cancel_all(launches: Sequence[Launched], *, yes: bool) -> int:
-    living = []
-    for launch in launches:
-        view, answer = look_at(launch)
-        if launch.kind == "slurm":
-            _require_answer(answer.silence)
-        if view.alive:
-            living.append((view, _jobs(view.tasks)))
+def _cancel_all(*, yes: bool) -> int:
+    seen = gather(everything=False, stalled_after_s=math.inf)
+    living = [view for view in seen.views if view.alive]
+    if any(view.launch.kind == "slurm" for view in living):
+        _require_answer(seen.silence)
     if not living:
         raise UserError("nothing is running or waiting: nothing to cancel")
     if not yes:
         raise UserError(
             f"that would cancel {len(living)} launches "
-            f"({', '.join(_title(view.launch) for view, _ in living[:4])}"
+            f"({', '.join(_title(view.launch) for view in living[:4])}"
             f"{', …' if len(living) > 4 else ''}): add --yes to do it"
         )
-    for view, jobs in living:
-        _end(view, jobs)
+    for view in living:
+        _end(view, _jobs(view.tasks))
     return 0
 
 

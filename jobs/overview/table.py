@@ -12,7 +12,7 @@ from jobs.launches import launches_folder
 from jobs.overview import words
 from jobs.overview.gather import Overview
 from jobs.overview.screen import Screen, cells, fitted, padded, printable
-from jobs.overview.view import STATES, View
+from jobs.overview.view import STATES, TaskView, View
 
 _GAP = 2
 _RIGHT = ("IMAGES/S", "AGAIN")
@@ -47,8 +47,12 @@ def _head(seen: Overview, screen: Screen) -> Iterator[str]:
 
 def _body(seen: Overview, screen: Screen) -> Iterator[str]:
     if not seen.views:
-        older = " in the last 24 hours" if seen.hidden else ""
-        yield f"nothing was launched{older} ({words.short(launches_folder())})"
+        folder = launches_folder()
+        yield (
+            f"nothing runs, waits or ended in the last 24 hours ({folder})"
+            if seen.hidden
+            else f"no launches in {folder}: go where they were made, or set MENAGERIE_LAUNCHES"
+        )
         return
     groups = _grouped(seen.views)
     ordered = [view for _, views in groups for view in views]
@@ -228,15 +232,16 @@ def _facts(view: View) -> dict[str, Any]:
         "quiet": list(view.quiet),
         "ended": view.ended,
         "launched_again": view.successor.name if view.successor else None,
-        "tasks": [
-            {
-                "id": task.id,
-                "state": task.state,
-                "nodes": list(task.nodes),
-                "reason": task.reason,
-                "requeues": task.requeues,
-                "error": task.error,
-            }
-            for task in view.tasks
-        ],
+        "tasks": [_task_facts(task) for task in view.tasks],
+    }
+
+
+def _task_facts(task: TaskView) -> dict[str, Any]:
+    return {
+        "id": task.id,
+        "state": task.state,
+        "nodes": list(task.nodes),
+        "reason": task.reason,
+        "requeues": task.requeues,
+        "error": task.error,
     }

@@ -200,9 +200,11 @@ def _told_state(launch: Launched, told: Told, *, asked: bool) -> str:
     if told.state in ("done", "failed", "cancelled"):
         return told.state
     if launch.kind == "local":
-        if launch.host != socket.gethostname() or own_process(launch) or _is_young(launch):
+        if launch.host != socket.gethostname() or own_process(launch):
             return "running"
-        return "cancelled" if told.state == "stopping" else "lost"
+        if told.state == "stopping":
+            return "cancelled"
+        return "lost" if told.state or not _is_young(launch) else "pending"
     if asked and not _is_young(launch):
         return "lost"
     if told.state == "queued again":
