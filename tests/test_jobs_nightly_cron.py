@@ -116,12 +116,12 @@ def test_a_night_is_installed_by_scrontab_where_the_cluster_has_it(
         tmp_path / "bin", monkeypatch, crontab=FAKE_TABLE, scrontab=FAKE_TABLE,
         scontrol=FAKE_SCONTROL, sbatch="", srun="",
     )  # fmt: skip
-    assert nightly.main(["--plan", str(plan), "--install", "@daily"]) == 0
+    assert nightly.main(["--plan", str(plan), "--install", "@daily", "--max-requeues", "3"]) == 0
     assert not (commands / "crontab.table").exists()
     table = (commands / "scrontab.table").read_text().splitlines()
     assert "#SCRON --partition=gpu" in table
     assert "#SCRON --time=00:30:00" in table
-    assert "--cluster slurm" in table[-2]  # it runs inside a job
+    assert "--cluster=slurm --max-requeues=3" in table[-2]  # it runs inside a job
 
 
 def test_without_cron_the_line_to_use_is_told(

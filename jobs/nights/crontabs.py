@@ -3,6 +3,7 @@
 Our lines stand between two marks that name the plan; all others are left as they are.
 """
 
+import dataclasses
 import os
 import re
 import shlex
@@ -35,6 +36,8 @@ _NAMED = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly")
 def install(plan: NightPlan, schedule: str, flags: ClusterFlags) -> int:
     """Install the plan's line in place of its earlier one; the exit code."""
     require_schedule(schedule)
+    if flags.after:
+        raise UserError("--after names a job of today, and --install is for every night")
     command = _command_for_tables()
     lines = table_lines(plan, schedule, flags, slurm=command == "scrontab")
     if command is None:
@@ -86,8 +89,13 @@ def edited(table: str, plan: Path, lines: Sequence[str]) -> str:
 def table_lines(plan: NightPlan, schedule: str, flags: ClusterFlags, *, slurm: bool) -> list[str]:
     """The lines of a crontab, or with `slurm` of a scrontab, that start the plan's nights."""
     words = [sys.executable, str(_NIGHTLY), "--plan", str(plan.path)]
-    kind = "slurm" if slurm else flags.cluster  # inside scrontab's own job `auto` would be inline
-    words += [] if kind == "auto" else ["--cluster", kind]
+    if slurm and flags.cluster == "auto":
+        flags = dataclasses.replace(flags, cluster="slurm")  # in scrontab's own job: else inline
+    words += [
+        f"--{field.name.replace('_', '-')}={value}"
+        for field in dataclasses.fields(flags)
+        if (value := getattr(flags, field.name)) != field.default and field.name != "wait"
+    ]
     variables = [f"{name}={os.environ[name]}" for name in _KEPT if os.environ.get(name)]
     sbatch = shutil.which("sbatch")
     if sbatch and Path(sbatch).parent not in (Path("/usr/bin"), Path("/bin")):
