@@ -19,6 +19,9 @@ from jobs import scheduler
 from jobs.launches import LaunchFolder, note
 from jobs.worker import CRASHED, STOPPED, TIME_IS_UP, USER_ERROR, place_of
 
+LOST = 137
+"""Exit code where srun says 0 and a process never said that it was done."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Verdict:
@@ -33,12 +36,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--code", type=int, required=True)
     code: int = parser.parse_args().code
-    if code == 0:
-        return 0
     launch = LaunchFolder(Path(os.environ["MENAGERIE_LAUNCH"]))
     place = place_of(os.environ)
     entries = launch.entries(place.job)
+    if code == 0 and all_done(entries, place.attempt):
+        return 0
     said = last_words(launch.logs(place.job))
+    if code == 0:
+        code, said = LOST, said or "a process was lost: its slurmstepd ended before it did"
     verdict = judge(code, entries, said, limit=int(launch.facts()["max_requeues"]))
     if verdict.again and not _still_ours(os.environ["SLURM_JOB_ID"]):
         verdict = Verdict(again=False, cause="stopped from outside")
@@ -55,6 +60,14 @@ def main() -> int:
         return code
     time.sleep(30)
     return code
+
+
+def all_done(entries: Sequence[dict[str, Any]], attempt: int) -> bool:
+    """Whether each process of this attempt said that it was done: srun's 0 alone may be a loss."""
+    started = [k for k, e in enumerate(entries)
+               if e["event"] == "started" and e.get("attempt") == attempt]  # fmt: skip
+    done = [k for k, e in enumerate(entries) if e["event"] == "done" and started and k > started[0]]
+    return len(done) >= len(started) > 0
 
 
 def judge(code: int, entries: Sequence[dict[str, Any]], said: str, *, limit: int) -> Verdict:

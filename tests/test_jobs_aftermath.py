@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from jobs.aftermath import judge, last_words
+from jobs.aftermath import all_done, judge, last_words
 from jobs.worker import CRASHED, STOPPED, TIME_IS_UP, USER_ERROR
 
 KILLED = 137
@@ -35,6 +35,16 @@ def test_a_kill_time_up_and_a_first_crash_go_back_to_the_queue(code: int) -> Non
 @pytest.mark.parametrize("code", [USER_ERROR, STOPPED])
 def test_what_the_user_must_mend_or_somebody_stopped_is_left_alone(code: int) -> None:
     assert not judge(code, attempt(0, code), "", limit=3).again
+
+
+def test_a_job_is_done_when_each_process_of_this_attempt_says_so() -> None:
+    before = [entry("started", attempt=0), entry("done")]
+    now = [entry("started", attempt=1), entry("started", attempt=1), entry("done")]
+    assert all_done(before, 0)
+    assert not all_done(before, 1)
+    assert not all_done([*before, *now], 1)
+    assert all_done([*before, *now, entry("done")], 1)
+    assert not all_done([], 0)
 
 
 def test_requeues_are_counted() -> None:
