@@ -14,11 +14,14 @@ class UserError(Exception):
         super().__init__(" ".join(message.split()))
 
 
-_MACHINE_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+_MACHINE_TROUBLE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOTDIR, errno.ENAMETOOLONG),
+}
 
 
 def machine_trouble(error: BaseException) -> str | None:
-    """One line for what the user mends on the machine: a full disk, a folder closed to writing.
+    """One line for what the user mends on the machine: a full disk, a path that cannot be.
 
     None for every other error.
     """

@@ -145,7 +145,7 @@ def _kind(flags: ClusterFlags) -> tuple[Literal["slurm", "local", "inline"], str
                 f"{asked}: SLURM is installed but no cluster is configured ({error}): set "
                 "SLURM_CONF, or leave the flag out to run here"
             ) from None
-        return "inline", "SLURM is installed but no cluster is configured", None
+        return "inline", f"SLURM is installed but no cluster is configured: {error}", None
     if not up:
         raise UserError(
             f"the cluster is down ({words}): nothing submitted; try later, or use --cluster inline"
@@ -157,9 +157,14 @@ def _kind(flags: ClusterFlags) -> tuple[Literal["slurm", "local", "inline"], str
 
 def _profile(asked: str | None, cluster_name: str | None) -> dict[str, Any]:
     """The site's defaults: the profile asked for, else the one of the cluster's name."""
-    path = Path(os.environ.get("MENAGERIE_CLUSTERS", PROFILES))
+    named = os.environ.get("MENAGERIE_CLUSTERS")
+    path = Path(named or PROFILES)
     asked = asked or os.environ.get("MENAGERIE_PROFILE")
     if not path.exists():
+        if named:
+            raise UserError(
+                f"MENAGERIE_CLUSTERS is {named}, which does not exist: mend or unset it"
+            )
         if asked:
             raise UserError(f"--profile {asked}: {path} does not exist")
         return {}
@@ -167,6 +172,8 @@ def _profile(asked: str | None, cluster_name: str | None) -> dict[str, Any]:
         profiles = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid TOML: {error}") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
     if asked and asked not in profiles:
         known = ", ".join(sorted(profiles)) or "none"
         raise UserError(f"{path} has no profile {asked!r}; known are: {known}")

@@ -26,7 +26,7 @@ from core.files import read_json, write_json
 
 def launches_folder() -> Path:
     """Where launches are kept: $MENAGERIE_LAUNCHES, or launches/ in this folder."""
-    return Path(os.environ.get("MENAGERIE_LAUNCHES", "launches")).absolute()
+    return Path(os.environ.get("MENAGERIE_LAUNCHES") or "launches").absolute()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +114,11 @@ def new_launch(verb: str, out: Path) -> LaunchFolder:
 
 def private_folder(folder: Path) -> None:
     """Make a folder for its owner only; UserError when it is somebody else's."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        why = f"cannot make {folder} for what is launched: {error.strerror}"
+        raise UserError(f"{why}; set MENAGERIE_LAUNCHES to a folder of yours") from None
     if folder.stat().st_uid != os.getuid():
         raise UserError(f"{folder} belongs to another user: set MENAGERIE_LAUNCHES to your own")
     folder.chmod(0o700)

@@ -4,6 +4,7 @@ Only reading and steering; submitting is `jobs.launch`'s. Errors are one line in
 """
 
 import dataclasses
+import os
 import re
 import shutil
 import subprocess
@@ -57,6 +58,9 @@ def installed() -> bool:
 
 def controller() -> tuple[bool, str]:
     """Whether the controller answers, and its words; NotConfiguredError without a slurm.conf."""
+    conf = os.environ.get("SLURM_CONF")
+    if conf is not None and not os.path.isfile(conf):  # scontrol would look for it for a minute
+        raise NotConfiguredError(f"SLURM_CONF is {conf}, which is no file")
     done = _run(["scontrol", "ping"])
     said = done.stdout + done.stderr
     if "configuration source" in said or "slurm.conf" in said:
@@ -216,8 +220,12 @@ def _answer(command: Sequence[str]) -> str:
 
 
 def _run(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+    # The user's own defaults for these commands would hide jobs.
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SQUEUE_", "SACCT_"))}
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(
+            command, env=kept, capture_output=True, text=True, timeout=60, check=False
+        )
     except FileNotFoundError:
         raise UserError(f"{command[0]} is not installed: no SLURM on this machine") from None
     except subprocess.TimeoutExpired:

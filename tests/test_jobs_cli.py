@@ -85,6 +85,7 @@ def test_the_installed_command_knows_the_verbs() -> None:
     ("error", "code", "said"),
     [
         (OSError(errno.ENOSPC, "No space left on device", "/x/y"), 2, "No space left on device"),
+        (OSError(errno.ENOTDIR, "Not a directory", "f/x"), 2, "Not a directory (f/x)"),
         (KeyboardInterrupt(), 130, "run the same command again"),
     ],
 )

@@ -121,6 +121,26 @@ def test_a_mistake_in_the_profiles_is_named(
         choose(ClusterFlags())
 
 
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [("none.toml", "does not exist"), (".", "cannot be read: Is a directory")],
+)
+def test_a_file_of_profiles_that_is_not_to_be_had_is_said(
+    slurm: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, complaint: str
+) -> None:
+    monkeypatch.setenv("MENAGERIE_CLUSTERS", str(tmp_path / name))
+    with pytest.raises(UserError, match=complaint):
+        choose(ClusterFlags())
+
+
+def test_a_slurm_conf_that_is_missing_is_said_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "none.conf"))
+    with pytest.raises(scheduler.NotConfiguredError, match="which is no file"):
+        scheduler.controller()
+
+
 def test_an_unknown_profile_names_the_known_ones(slurm: None) -> None:
     with pytest.raises(UserError, match="no profile 'nope'; known are: dev"):
         choose(ClusterFlags(profile="nope"))
