@@ -13,6 +13,7 @@ import os
 import shlex
 import shutil
 import socket
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -59,7 +60,16 @@ def launch(verb: Verb[Any], flags: Flags, argv: Sequence[str], cluster: Cluster)
     if submitted.local is not None:
         return waiting.wait_here(submitted.folder, submitted.local)
     if cluster.wait:
-        return waiting.wait_for(submitted.folder, submitted.job_ids)
+        try:
+            return waiting.wait_for(submitted.folder, submitted.job_ids)
+        except KeyboardInterrupt:
+            ids = " ".join(submitted.job_ids)
+            print(
+                f"not waiting any more; job {ids} goes on "
+                f"(to end it: python jobs/status.py --cancel {ids})",
+                file=sys.stderr,
+            )
+            return 130
     print(
         "next: python jobs/status.py   "
         f"(its log: python jobs/status.py --log {submitted.job_ids[0]})"
@@ -112,6 +122,8 @@ def _submit_once(
     if plan is None:
         print(f"{out} is finished already: nothing to do")
         return Submitted(folder=None, job_ids=())
+    if cluster.kind == "slurm":
+        preflight.check_after(cluster.after)
     cluster = dataclasses.replace(cluster, after=(*cluster.after, *after_success))
     if cluster.kind == "slurm":
         preflight.check_cluster(verb.name, cluster, out)
@@ -197,8 +209,8 @@ def _submit_all(
         before = [str(jobs[-1]["id"])] if jobs else list(after_end)
         executor = _slurm_executor(folder, facts["verb"], cluster, code, then=before)
         submitted = _submit_chunk(executor, chunk, split=split)
-        job_id = submitted[0].job_id.split("_")[0]
-        jobs.append({"id": job_id, "tasks": len(chunk) if split else 0})
+        job_id, array, _ = submitted[0].job_id.partition("_")  # submitit: one task is no array
+        jobs.append({"id": job_id, "tasks": len(chunk) if array else 0})
         write_launch(folder, facts, jobs)
 
 

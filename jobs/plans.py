@@ -35,7 +35,9 @@ class Plan:
         if cluster.gpus_per_node:
             per += f", {cluster.gpus_per_node} GPUs a node"
         where = f"partition {cluster.partition}" if cluster.partition else "the default partition"
-        limit = f"{cluster.minutes / 60:.3g} h at a time"
+        limit = f"{cluster.minutes:g} min at a time"
+        if cluster.minutes >= 120:
+            limit = f"{cluster.minutes / 60:.3g} h at a time"
         if not self.split:
             what = f"1 job of {cluster.nodes} × {cluster.tasks_per_node} processes"
         else:

@@ -2,6 +2,7 @@
 
 import functools
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from jobs import scheduler
 from jobs.cluster import Cluster
 from jobs.launches import all_launches
 from jobs.scheduler import Partition
+from jobs.waiting import states_of
 
 LEAST_FREE_GB = 1.0
 """Less free disk than this is refused whatever the work."""
@@ -44,6 +46,24 @@ def check_cluster(verb: str, cluster: Cluster, out: Path) -> None:
         print(warning)
 
 
+def check_after(jobs: Sequence[str]) -> None:
+    """UserError for a job that cannot be waited for: SLURM starts, or drops, what waits for it."""
+    states = states_of(jobs)
+    for job in jobs:
+        found = [s for name, s in states.items() if job in (name, name.split("_")[0])]
+        if not any(name.split("_")[0] == job.split("_")[0] for name in states):
+            raise UserError(
+                f"--after {job}: SLURM knows no such job: give one that waits, runs or has "
+                "succeeded, or leave it out"
+            )
+        bad = [s for s in found if s.state in scheduler.ENDED and s.state != "COMPLETED"]
+        if bad:
+            raise UserError(
+                f"--after {job}: job {bad[0].id} has ended as {bad[0].state}, so this would never "
+                "start: run that one again first, or leave it out"
+            )
+
+
 def preemption_words(partition: Partition, config: dict[str, str]) -> str:
     """What a preemption in this partition would do to the job; "" when none can happen."""
     if partition.preempt_mode in ("OFF", "") or config.get("PreemptType", "preempt/none").endswith(
@@ -64,6 +84,8 @@ def require_disk(folder: Path, needed_bytes: float) -> None:
     there = folder.absolute()
     while not there.exists():
         there = there.parent
+    if not there.is_dir():
+        raise UserError(f"{there} is a file, and a folder is needed there: name another --out")
     free = shutil.disk_usage(there).free
     least = needed_bytes + LEAST_FREE_GB * 2**30
     if free < least:

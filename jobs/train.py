@@ -17,7 +17,7 @@ from core.errors import UserError
 from core.rundir import RunFolder
 from core.training.claim import check_claim
 from core.training.config import Preset, TrainConfig, preset, preset_size_px
-from jobs.cli import flag_value, run_verb
+from jobs.cli import duration, flag_value, run_verb
 from jobs.cluster import Cluster, ClusterFlags
 from jobs.preflight import require_disk
 from jobs.verbs import Verb
@@ -136,7 +136,7 @@ def _check(flags: TrainFlags, cluster: Cluster) -> list[str]:
     gpu_hours = expected.hours * cluster.processes
     return [
         f"forecast: {expected.images_per_s:.3g} images/s in {cluster.processes} processes like "
-        f"this one, {expected.hours:.3g} h, {requeues} requeues, {size}"
+        f"this one, {duration(expected.hours * 3600)}, {requeues} requeues, {size}"
         + (f", {gpu_hours:.3g} GPU-hours" if on_gpu else "")
     ]
 

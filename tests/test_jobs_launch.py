@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from core.errors import UserError
-from jobs import launches, snapshot
+from jobs import launches, preflight, snapshot
+from jobs.scheduler import JobState
 from jobs.worker import Share, place_of
 from tests.tiny import tiny_dataset
 
@@ -64,6 +65,47 @@ def test_launch_folders_are_their_owners_alone(
     assert first != second
     for folder in (tmp_path / "launches", first.root, first.jobs, first.journal):
         assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_a_launches_folder_that_cannot_be_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "in"):
+        with pytest.raises(UserError, match=r"cannot make .*; set MENAGERIE_LAUNCHES"):
+            launches.private_folder(folder)
+    monkeypatch.setenv("MENAGERIE_LAUNCHES", "")
+    assert launches.launches_folder() == Path.cwd() / "launches"  # never this folder itself
+
+
+def test_a_file_in_the_way_of_the_output_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "in"):
+        with pytest.raises(UserError, match="is a file, and a folder is needed there"):
+            preflight.require_disk(out, 0)
+
+
+def state(job: str, name: str) -> JobState:
+    return JobState(id=job, state=name, nodes="", reason="", restarts=0)
+
+
+@pytest.mark.parametrize(
+    ("after", "complaint"),
+    [
+        ("9", "--after 9: SLURM knows no such job"),
+        ("3", "--after 3: job 3_1 has ended as FAILED, so this would never start"),
+        ("3_1", "job 3_1 has ended as FAILED"),
+    ],
+)
+def test_what_cannot_be_waited_for_is_refused(
+    monkeypatch: pytest.MonkeyPatch, after: str, complaint: str
+) -> None:
+    states = [state("1", "RUNNING"), state("2_[0-4]", "PENDING"), state("3_0", "COMPLETED")]
+    states.append(state("3_1", "FAILED"))
+    monkeypatch.setattr(preflight, "states_of", lambda ids: {s.id: s for s in states})
+    preflight.check_after(["1", "2", "2_3", "3_0"])
+    with pytest.raises(UserError, match=complaint):
+        preflight.check_after(["1", after])
 
 
 def test_a_journal_survives_a_line_that_a_kill_cut_off(tmp_path: Path) -> None:
