@@ -47,9 +47,8 @@ def requeue(names: Sequence[str]) -> int:
 
 def _cancel_all(*, yes: bool) -> int:
     seen = gather(everything=False, stalled_after_s=math.inf)
+    _require_answer(seen.silence)
     living = [view for view in seen.views if view.alive]
-    if any(view.launch.kind == "slurm" for view in living):
-        _require_answer(seen.silence)
     if not living:
         raise UserError("nothing is running or waiting: nothing to cancel")
     if not yes:
