@@ -94,6 +94,7 @@ VERB = Verb(
     flags=DigestFlags,
     run=_run,
     out=lambda flags: Night(flags.config.night).page,
+    makes_file=True,
     finished=_finished,
 )
 

@@ -74,6 +74,7 @@ VERB = Verb(
     flags=EvaluateFlags,
     run=_run,
     out=_out,
+    makes_file=True,
     parts=_parts,
 )
 

@@ -126,7 +126,7 @@ def _submit_once(
         preflight.check_after(cluster.after)
     cluster = dataclasses.replace(cluster, after=(*cluster.after, *after_success))
     if cluster.kind == "slurm":
-        preflight.check_cluster(verb.name, cluster, out)
+        preflight.check_cluster(verb.name, cluster, out.parent if verb.makes_file else out)
     print(plan.words(cluster))
     for line in verb.check(flags, cluster) if verb.check and not blind else ():
         print(line)
@@ -145,7 +145,9 @@ def _queued_already(out: Path) -> Submitted | None:
     for folder in launches_of(out):
         ids = folder.job_ids() if folder.facts()["kind"] == "slurm" else []
         states = scheduler.job_states(ids) if ids and scheduler.installed() else {}
-        alive = {i.split("_")[0] for i, s in states.items() if s.state not in scheduler.ENDED}
+        # Another cluster, or a new one, gives the same numbers to other jobs.
+        ours = [s for s in states.values() if f"/{folder.root.name}/jobs/" in s.script]
+        alive = {s.id.split("_")[0] for s in ours if s.state not in scheduler.ENDED}
         if alive:
             return Submitted(folder=folder, job_ids=tuple(sorted(alive)))
     return None

@@ -40,6 +40,8 @@ class Verb(Generic[F]):
     """Values that the flags start from, given the arguments (for presets)."""
     out: Callable[[F], Path] | None = None
     """What the job makes; None for a verb that no cluster runs."""
+    makes_file: bool = False
+    """Whether `out` is a file, not a folder."""
     parts: Callable[[F], Parts] | None = None
     """The work's parts, for verbs that run as arrays."""
     many_processes: bool = False

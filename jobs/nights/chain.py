@@ -1,6 +1,8 @@
 """A night's stages in SLURM's queue, each after those that it needs."""
 
+import contextlib
 import dataclasses
+import io
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -31,10 +33,9 @@ def submit_chain(
     `parts`: how many parts the arrays will have; `changed`: stages with other settings than before.
     """
     leave_outer_job()
-    for stage in stages:  # all of them before the first is queued
-        cluster = clusters[stage.name]
-        out = stage.verb.out(stage.flags) if stage.verb.out else attempt.night.root
-        preflight.check_cluster(stage.verb_name, cluster, out)
+    with contextlib.redirect_stdout(io.StringIO()):  # what it warns of is said for each stage
+        for stage in stages:  # all of them before the first is queued
+            preflight.check_cluster(stage.verb_name, clusters[stage.name], attempt.night.root)
     chain = _Chain(stages, clusters, attempt, parts)
     chain.stop(changed)
     clear(changed)

@@ -221,14 +221,15 @@ def _verdict(record: Facts, stages: Sequence[Facts]) -> Facts:
     """One word and one line for the top of the page."""
     unfinished = [row for row in stages if row["state"] != "done"]
     bad = [row for row in unfinished if row["state"] in ("failed", "cancelled")]
-    error = record["attempts"][-1].get("error") if record["attempts"] else None
+    newest = record["attempts"][-1] if record["attempts"] else {"stages": {}}
+    error = newest.get("error")
     if not unfinished:
         state, stage, title, cause, code = "published", None, "Published", "", 0
+    elif error and not any("code" in stage for stage in newest["stages"].values()):
+        state, stage, title, cause, code = "failed", None, "Could not start", error, 2
     elif bad:
         state, stage, cause = bad[0]["state"], bad[0]["name"], bad[0]["words"]
         title, code = f"{state.capitalize()} at {stage}", bad[0]["code"] or 1
-    elif error:
-        state, stage, title, cause, code = "failed", None, "Could not start", error, 2
     else:
         state, stage, cause, code = "running", unfinished[0]["name"], "", 1
         title = f"{stage} is {unfinished[0]['state']}"
