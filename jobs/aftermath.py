@@ -75,6 +75,8 @@ def judge(code: int, entries: Sequence[dict[str, Any]], said: str, *, limit: int
     requeues = sum(entry["event"] == "requeued" for entry in entries)
     since = _since_last_requeue(entries)
     errors = [entry["error"] for entry in since if entry["event"] == "failed"]
+    if code == STOPPED and errors:  # one process failed, and the others were stopped for it
+        code = max(int(entry["code"]) for entry in since if entry["event"] == "failed")
     cause = errors[0] if errors else said or f"the processes ended with code {code}"
     if code == USER_ERROR:
         return Verdict(again=False, cause=cause)

@@ -47,6 +47,16 @@ def test_a_job_is_done_when_each_process_of_this_attempt_says_so() -> None:
     assert not all_done([], 0)
 
 
+@pytest.mark.parametrize(("failure", "again"), [(USER_ERROR, False), (CRASHED, True)])
+def test_one_failing_process_explains_why_the_others_were_stopped(
+    failure: int, again: bool
+) -> None:
+    entries = [*attempt(0, failure), entry("stopped", code=STOPPED, signal=15)]
+    verdict = judge(STOPPED, entries, "", limit=3)
+    assert verdict.again == again
+    assert "ValueError: odd" in verdict.cause
+
+
 def test_requeues_are_counted() -> None:
     history = [requeued(KILLED)] * 3
     verdict = judge(KILLED, history, "node1: task 0: Killed", limit=3)
