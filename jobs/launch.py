@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import getpass
 import io
+import json
 import os
 import shlex
 import shutil
@@ -114,12 +115,19 @@ def _submit_once(
     queued = _queued_already(out)
     if queued is not None and not set(queued.job_ids) <= set(after_end):
         ids = ", ".join(queued.job_ids)
+        if not tags and _settings_of(queued) != _as_stored(flags.config):
+            raise UserError(
+                f"{out} is in the queue as job {ids} with other settings: cancel that, or name "
+                "another --out"
+            )
         print(f"{out} is in the queue already as job {ids}: nothing submitted")
         return queued
     blind = bool(after_success or after_end)
     work = verb.parts(flags) if verb.parts is not None and not blind else None
     plan = make_plan(verb, flags, cluster, work, blind=blind)
     if plan is None:
+        if work is not None:
+            work.begin()  # refuses a folder that holds something else
         print(f"{out} is finished already: nothing to do")
         return Submitted(folder=None, job_ids=())
     if cluster.kind == "slurm":
@@ -138,6 +146,14 @@ def _submit_once(
     if work is not None:
         work.begin()  # refuses what the jobs would refuse
     return _submit(verb, flags, argv, cluster, plan, out, after_end, tags)
+
+
+def _settings_of(queued: Submitted) -> Any:
+    return queued.folder.facts()["config"] if queued.folder is not None else None
+
+
+def _as_stored(config: Any) -> Any:
+    return json.loads(json.dumps(config_to_dict(config)))
 
 
 def _queued_already(out: Path) -> Submitted | None:

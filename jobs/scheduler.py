@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 
 from core.errors import UserError
 
-ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "DEADLINE")
+ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "DEADLINE",
+         "BOOT_FAIL")  # fmt: skip
 """States (as sacct names them) after which a job does nothing more, unless it is requeued."""
 
 
@@ -49,6 +50,8 @@ class JobState:
     nodes: str
     reason: str
     restarts: int
+    script: str = ""
+    """Path of what was submitted, as far as the queue still knows it."""
 
 
 def installed() -> bool:
@@ -94,7 +97,7 @@ def job_states(ids: Iterable[str]) -> dict[str, JobState]:
     wanted = sorted({job_id.split("_")[0] for job_id in ids})
     if not wanted:
         return {}
-    columns = "%i|%T|%N|%r|%A"
+    columns = "%i|%T|%N|%r|%o"
     done = _run(
         [
             "squeue",
@@ -108,8 +111,10 @@ def job_states(ids: Iterable[str]) -> dict[str, JobState]:
         raise UserError(f"squeue: {_first_line(done.stderr)}")
     found = {}
     for line in done.stdout.splitlines():
-        job_id, state, nodes, reason, _ = line.split("|", 4)
-        found[job_id] = JobState(id=job_id, state=state, nodes=nodes, reason=reason, restarts=0)
+        job_id, state, nodes, reason, script = line.split("|", 4)
+        found[job_id] = JobState(
+            id=job_id, state=state, nodes=nodes, reason=reason, restarts=0, script=script
+        )
     return found
 
 

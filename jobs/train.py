@@ -92,7 +92,11 @@ def _out(flags: TrainFlags) -> Path:
 
 
 def _finished(flags: TrainFlags) -> bool:
-    return RunFolder(_out(flags)).model.exists()
+    run = RunFolder(_out(flags))
+    if not run.model.exists():
+        return False
+    check_claim(run, flags.config, _dataset(flags))  # finished, but perhaps not what is meant
+    return True
 
 
 def _steps_done(flags: TrainFlags) -> int:

@@ -1,13 +1,18 @@
 """Launching without a cluster: snapshots, shares, private folders, processes on this machine."""
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from core.config import config_to_dict
+from core.diffusion.sampleconfig import SampleConfig
 from core.errors import UserError
-from jobs import launches, preflight, snapshot
+from jobs import launch, launches, preflight, sample, scheduler, snapshot
+from jobs.cluster import ClusterFlags, choose
+from jobs.overview.queued import Answer, Heard
 from jobs.scheduler import JobState
 from jobs.worker import Share, place_of
 from tests.tiny import tiny_dataset
@@ -108,6 +113,42 @@ def test_what_cannot_be_waited_for_is_refused(
         preflight.check_after(["1", after])
 
 
+def test_only_the_jobs_of_a_launch_count_as_queued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MENAGERIE_LAUNCHES", str(tmp_path / "launches"))
+    folder = launches.new_launch("train", tmp_path / "run")
+    facts = {"kind": "slurm", "out": str(tmp_path / "run"), "config": {"steps": 4}}
+    launches.write_launch(folder, facts, [{"id": "7", "tasks": 0}])
+    theirs = state("7", "RUNNING")  # job numbers come again on another cluster
+    ours = dataclasses.replace(theirs, script=f"{folder.jobs}/.submission_file_1.sh")
+    monkeypatch.setattr(scheduler, "installed", lambda: True)
+    monkeypatch.setattr(scheduler, "job_states", lambda ids: {"7": theirs})
+    assert launch._queued_already(tmp_path / "run") is None
+    monkeypatch.setattr(scheduler, "job_states", lambda ids: {"7": ours})
+    queued = launch._queued_already(tmp_path / "run")
+    assert queued is not None
+    assert queued.job_ids == ("7",)
+
+
+def test_what_is_queued_with_other_settings_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MENAGERIE_LAUNCHES", raising=False)
+    folder = launches.new_launch("sample", tmp_path / "set")
+    flags = sample.SampleFlags(config=SampleConfig(run=Path("run")), out=Path("set"))
+    facts = {"config": config_to_dict(flags.config)}
+    launches.write_launch(folder, facts, [{"id": "7", "tasks": 0}])
+    there = launch.Submitted(folder=folder, job_ids=("7",))
+    monkeypatch.setattr(launch, "_queued_already", lambda out: there)
+    cluster = choose(ClusterFlags(cluster="local"))
+    assert launch.submit(sample.VERB, flags, [], cluster) == there
+    other = dataclasses.replace(flags, config=SampleConfig(run=Path("run"), seed=7))
+    with pytest.raises(UserError, match="in the queue as job 7 with other settings"):
+        launch.submit(sample.VERB, other, [], cluster)
+
+
 def test_a_journal_survives_a_line_that_a_kill_cut_off(tmp_path: Path) -> None:
     (tmp_path / "journal").mkdir()
     launches.note(tmp_path, "7", "rank-00000", "started", node="n1")
@@ -128,8 +169,6 @@ def test_slurms_variables_say_which_process_this_is() -> None:
 
 
 def test_a_chain_that_waits_for_jobs_needs_slurm() -> None:
-    from jobs.cluster import ClusterFlags, choose
-
     with pytest.raises(UserError, match="--after"):
         choose(ClusterFlags(cluster="inline", after=("12",)))
 
@@ -145,11 +184,15 @@ def test_two_processes_on_this_machine_train_one_run(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "model" / "model_index.json").exists()
-    [launch] = (tmp_path / "launches").glob("2*")
-    journal = launches.LaunchFolder(launch).entries()
+    [root] = (tmp_path / "launches").glob("2*")
+    journal = launches.LaunchFolder(root).entries()
     assert [entry["event"] for entry in journal].count("done") == 2
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert "finished already: nothing to do" in again.stdout
+    command[command.index("--steps") + 1] = "5"
+    other = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert other.returncode == 2
+    assert "run holds a run with other settings, {'steps': 4}" in other.stderr
 
 
 @pytest.mark.slow
@@ -163,3 +206,10 @@ def test_a_mistake_found_by_the_processes_is_the_exit_code(tmp_path: Path) -> No
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     assert "batch" in done.stderr
+
+
+def test_the_queue_knows_better_than_the_books_whose_a_job_is() -> None:
+    stranger = Heard(id="7", state="PENDING", origin="/dev/null")
+    unsaid = Heard(id="7", state="PENDING")
+    assert Answer(queue={"7": stranger}, books={"7": unsaid}).of("7", "7", "a-launch") is None
+    assert Answer(queue={}, books={"7": unsaid}).of("7", "7", "a-launch") is unsaid

@@ -76,8 +76,8 @@ class Answer:
         """What is known of a task of a launch's job (`task` is the job itself when not split)."""
         for said in (self.queue, self.books):
             heard = said.get(task) or said.get(job)
-            if heard is not None and heard.is_of(launch):
-                return heard
+            if heard is not None:  # accounting cannot make it ours when the queue says otherwise
+                return heard if heard.is_of(launch) else None
         return None
 
 
