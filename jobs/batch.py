@@ -57,9 +57,12 @@ def batch_parameters(
 def _setup(folder: LaunchFolder, cluster: Cluster, code: Snapshot | None) -> list[str]:
     """Shell lines before the job: the site's, then ours, which must hold."""
     snapshot = code.folder if code is not None else Path("<snapshot of the code>")
+    gone = f"error: the copy of the code, {snapshot}, is gone: submit this again"
     return [
         *(f"export {name}={shlex.quote(value)}" for name, value in cluster.environment.items()),
         *cluster.setup,
+        # Without it the working tree, or nothing, would be imported.
+        f"[ -d {shlex.quote(str(snapshot / 'jobs'))} ] || {{ echo {shlex.quote(gone)} >&2; exit 2; }}",
         f"export PYTHONPATH={shlex.quote(str(snapshot))}${{PYTHONPATH:+:$PYTHONPATH}}",
         "export PYTHONSAFEPATH=1  # the folder of submission must not hide the snapshot",
         f"export MENAGERIE_LAUNCH={shlex.quote(str(folder.root))}",

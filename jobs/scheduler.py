@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from core.errors import UserError
 
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "DEADLINE",
-         "BOOT_FAIL")  # fmt: skip
+         "BOOT_FAIL", "PREEMPTED")  # fmt: skip
 """States (as sacct names them) after which a job does nothing more, unless it is requeued."""
 
 
