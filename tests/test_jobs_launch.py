@@ -11,6 +11,7 @@ from core.config import config_to_dict
 from core.diffusion.sampleconfig import SampleConfig
 from core.errors import UserError
 from jobs import launch, launches, preflight, sample, scheduler, snapshot
+from jobs.batch import _setup
 from jobs.cluster import ClusterFlags, choose
 from jobs.overview.queued import Answer, Heard
 from jobs.scheduler import JobState
@@ -147,6 +148,17 @@ def test_what_is_queued_with_other_settings_is_said(
     other = dataclasses.replace(flags, config=SampleConfig(run=Path("run"), seed=7))
     with pytest.raises(UserError, match="in the queue as job 7 with other settings"):
         launch.submit(sample.VERB, other, [], cluster)
+
+
+def test_a_job_whose_copy_of_the_code_is_gone_does_not_run_other_code(tmp_path: Path) -> None:
+    code = snapshot.Snapshot(folder=tmp_path / "it's code", digest="", commit=None, dirty="")
+    lines = _setup(launches.LaunchFolder(tmp_path), choose(ClusterFlags(cluster="local")), code)
+    script = ["bash", "-c", "\n".join([*lines, "echo ran"])]
+    done = subprocess.run(script, capture_output=True, text=True, timeout=10)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"error: the copy of the code, {code.folder}, is gone" in done.stderr
+    (code.folder / "jobs").mkdir(parents=True)
+    assert subprocess.run(script, capture_output=True, text=True, timeout=10).stdout == "ran\n"
 
 
 def test_a_journal_survives_a_line_that_a_kill_cut_off(tmp_path: Path) -> None:
