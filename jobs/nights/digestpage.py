@@ -30,7 +30,7 @@ tr.has-why td { border-bottom: 0; }
 .figures { display: grid; gap: .7rem;
   grid-template-columns: repeat(auto-fit, minmax(6.4rem, 1fr)); }
 .figures .card { padding: .7rem .9rem; white-space: nowrap; }
-.figures b { display: block; font-size: 1.3rem; line-height: 1.3;
+.figures b { display: block; font-size: 1.15rem; line-height: 1.5;
   font-variant-numeric: tabular-nums; }
 .pictures { display: grid; gap: .4rem;
   grid-template-columns: repeat(auto-fill, minmax(4.4rem, 1fr)); }
