@@ -62,7 +62,8 @@ def _setup(folder: LaunchFolder, cluster: Cluster, code: Snapshot | None) -> lis
         *(f"export {name}={shlex.quote(value)}" for name, value in cluster.environment.items()),
         *cluster.setup,
         # Without it the working tree, or nothing, would be imported.
-        f"[ -d {shlex.quote(str(snapshot / 'jobs'))} ] || {{ echo {shlex.quote(gone)} >&2; exit 2; }}",
+        f"[ -d {shlex.quote(str(snapshot / 'jobs'))} ] ||"
+        f" {{ echo {shlex.quote(gone)} >&2; exit 2; }}",
         f"export PYTHONPATH={shlex.quote(str(snapshot))}${{PYTHONPATH:+:$PYTHONPATH}}",
         "export PYTHONSAFEPATH=1  # the folder of submission must not hide the snapshot",
         f"export MENAGERIE_LAUNCH={shlex.quote(str(folder.root))}",
