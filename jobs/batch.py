@@ -60,7 +60,7 @@ def _setup(folder: LaunchFolder, cluster: Cluster, code: Snapshot | None) -> lis
     gone = f"error: the copy of the code, {snapshot}, is gone: submit this again"
     return [
         *(f"export {name}={shlex.quote(value)}" for name, value in cluster.environment.items()),
-        *cluster.setup,
+        *(_must_succeed(line) for line in cluster.setup),
         # Without it the working tree, or nothing, would be imported.
         f"[ -d {shlex.quote(str(snapshot / 'jobs'))} ] ||"
         f" {{ echo {shlex.quote(gone)} >&2; exit 2; }}",
@@ -70,3 +70,8 @@ def _setup(folder: LaunchFolder, cluster: Cluster, code: Snapshot | None) -> lis
         f"export OMP_NUM_THREADS={cluster.cpus_per_task}",
         "trap : TERM USR2  # the processes decide how to end; this shell stays to judge it",
     ]
+
+
+def _must_succeed(line: str) -> str:
+    """A site's line, after whose failure nothing runs: better than a job without its modules."""
+    return f"{line} || {{ echo {shlex.quote(f'the set-up line failed: {line}')} >&2; exit 2; }}"

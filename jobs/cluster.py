@@ -7,6 +7,7 @@ over the built-in defaults.
 import dataclasses
 import fnmatch
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -215,6 +216,12 @@ def _check_profile(path: Path, name: str, profile: Any) -> None:
             raise UserError(f"{path}: [{name}] has no setting {key!r}; known are {known}")
         if not isinstance(value, _PROFILE_TYPES[key]) or isinstance(value, bool):
             raise UserError(f"{path}: [{name}] {key} = {value!r} has the wrong type")
+    for line in profile.get("setup", ()):
+        if not isinstance(line, str):
+            raise UserError(f"{path}: [{name}] setup holds {line!r}: give shell lines, as strings")
+    for variable in profile.get("environment", {}):
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable):
+            raise UserError(f"{path}: [{name}] environment: {variable!r} is no variable's name")
 
 
 def _filled(

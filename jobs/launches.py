@@ -113,7 +113,10 @@ def new_launch(verb: str, out: Path) -> LaunchFolder:
 
 
 def private_folder(folder: Path) -> None:
-    """Make a folder for its owner only; UserError when it is somebody else's."""
+    """Make a folder for its owner only; one that is there must be his, and closed to writing.
+
+    Code is read from it: UserError when others could put theirs there.
+    """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -121,7 +124,11 @@ def private_folder(folder: Path) -> None:
         raise UserError(f"{why}; set MENAGERIE_LAUNCHES to a folder of yours") from None
     if folder.stat().st_uid != os.getuid():
         raise UserError(f"{folder} belongs to another user: set MENAGERIE_LAUNCHES to your own")
-    folder.chmod(0o700)
+    if folder.stat().st_mode & 0o022:
+        raise UserError(
+            f"others may write in {folder}, and jobs read their code there: chmod go-w it, or set "
+            "MENAGERIE_LAUNCHES to a folder of yours"
+        )
 
 
 def write_launch(folder: LaunchFolder, facts: dict[str, Any], jobs: Sequence[Any]) -> None:

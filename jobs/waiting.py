@@ -1,6 +1,7 @@
 """Stay until a launch has ended, showing how it goes: `--wait`, and `--cluster local`."""
 
 import contextlib
+import os
 import signal
 import sys
 import time
@@ -72,7 +73,10 @@ def wait_here(folder: LaunchFolder, job: LocalJob) -> int:
         except KeyboardInterrupt:
             if asked_to_stop:
                 raise
-            asked_to_stop = True  # the processes have had it too: they save and end
+            asked_to_stop = True
+            # Ctrl-C reaches the processes too, a signal to this one alone does not: pass it on.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(job.job_id), signal.SIGTERM)
             print("stopping: waiting for a checkpoint (again to leave now)", file=sys.stderr)
     return 0 if _all_done(folder, job.job_id) else _failure(folder, job.job_id)
 

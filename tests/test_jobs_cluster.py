@@ -109,6 +109,8 @@ def test_flags_win_over_the_profile_and_the_profile_over_defaults(
     [
         ("[site]\npartitoin = 'x'", "no setting 'partitoin'; known are cluster_name, partition"),
         ("[site]\nmem_gb = 'much'", r"\[site\] mem_gb = 'much' has the wrong type"),
+        ("[site]\nsetup = [1]", r"setup holds 1: give shell lines"),
+        ("[site]\nenvironment = { 'A B' = 'c' }", "'A B' is no variable's name"),
         ("site = 3", "'site' is not a profile"),
         ("[site", "not valid TOML"),
     ],

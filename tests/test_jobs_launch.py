@@ -1,8 +1,10 @@
 """Launching without a cluster: snapshots, shares, private folders, processes on this machine."""
 
 import dataclasses
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,9 @@ import pytest
 from core.config import config_to_dict
 from core.diffusion.sampleconfig import SampleConfig
 from core.errors import UserError
+from core.rundir import RunFolder
 from jobs import launch, launches, preflight, sample, scheduler, snapshot
-from jobs.batch import _setup
+from jobs.batch import _must_succeed, _setup
 from jobs.cluster import ClusterFlags, choose
 from jobs.overview.queued import Answer, Heard
 from jobs.scheduler import JobState
@@ -161,6 +164,15 @@ def test_a_job_whose_copy_of_the_code_is_gone_does_not_run_other_code(tmp_path: 
     assert subprocess.run(script, capture_output=True, text=True, timeout=10).stdout == "ran\n"
 
 
+def test_a_folder_that_others_may_write_is_no_place_for_code(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    launches.private_folder(tmp_path)
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+    tmp_path.chmod(0o775)
+    with pytest.raises(UserError, match="others may write in"):
+        launches.private_folder(tmp_path)
+
+
 def test_a_journal_survives_a_line_that_a_kill_cut_off(tmp_path: Path) -> None:
     (tmp_path / "journal").mkdir()
     launches.note(tmp_path, "7", "rank-00000", "started", node="n1")
@@ -205,6 +217,33 @@ def test_two_processes_on_this_machine_train_one_run(tmp_path: Path) -> None:
     other = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert other.returncode == 2
     assert "run holds a run with other settings, {'steps': 4}" in other.stderr
+
+
+@pytest.mark.slow
+def test_a_signal_to_the_launcher_alone_stops_what_it_launched(tmp_path: Path) -> None:
+    tiny_dataset(tmp_path / "data")
+    command = [
+        *(sys.executable, str(ROOT / "jobs" / "train.py"), "--data", "data", "--out", "run"),
+        *("--steps", "100000", "--batch-size", "4", "--block-channels", "32", "32"),
+        *("--cluster", "local", "--cpus-per-task", "1", "--log-every", "1"),
+    ]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    metrics = RunFolder(tmp_path / "run").metrics
+    deadline = time.monotonic() + 120
+    while not metrics.exists() or not metrics.read_text():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    assert len(RunFolder(tmp_path / "run").steps_saved()) == 1
+
+
+def test_a_sites_line_that_fails_ends_the_job_before_its_work(tmp_path: Path) -> None:
+    script = _must_succeed("no-such-module load 'x'") + "\necho work\n"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the set-up line failed: no-such-module load 'x'" in done.stderr
 
 
 @pytest.mark.slow
