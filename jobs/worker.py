@@ -228,12 +228,12 @@ def _resolvable(node: str) -> str:
 def _verdict(error: BaseException, received: int | None) -> tuple[int, str]:
     """Exit code and words for how the work ended."""
     number = getattr(error, "signal_number", received)
-    if isinstance(error, UserError):
-        return USER_ERROR, f"error: {error}"
     if number == signal.SIGUSR2:
         return TIME_IS_UP, "told that time is up: saved, and to be queued again"
     if isinstance(error, KeyboardInterrupt) or number is not None:
         return STOPPED, "told to stop; run the same command again to go on"
+    if isinstance(error, UserError):
+        return USER_ERROR, f"error: {error}"
     if trouble := machine_trouble(error):
         return USER_ERROR, f"error: {trouble}"
     return CRASHED, f"error: {type(error).__name__}: {' '.join(str(error).split())[:500]}"

@@ -1,6 +1,7 @@
 """Launching without a cluster: snapshots, shares, private folders, processes on this machine."""
 
 import dataclasses
+import errno
 import signal
 import subprocess
 import sys
@@ -13,12 +14,21 @@ from core.config import config_to_dict
 from core.diffusion.sampleconfig import SampleConfig
 from core.errors import UserError
 from core.rundir import RunFolder
+from core.training.stopping import Stopped
 from jobs import launch, launches, preflight, sample, scheduler, snapshot
 from jobs.batch import _must_succeed, _setup
 from jobs.cluster import ClusterFlags, choose
 from jobs.overview.queued import Answer, Heard
 from jobs.scheduler import JobState
-from jobs.worker import Share, place_of
+from jobs.worker import (
+    CRASHED,
+    STOPPED,
+    TIME_IS_UP,
+    USER_ERROR,
+    Share,
+    _verdict,
+    place_of,
+)
 from tests.tiny import tiny_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -190,6 +200,25 @@ def test_slurms_variables_say_which_process_this_is() -> None:
     )  # fmt: skip
     assert (place.job, place.attempt, place.rank, place.processes) == ("88_2", 3, 1, 4)
     assert (place.local_rank, place.node) == (1, "n7")
+
+
+@pytest.mark.parametrize(
+    ("error", "received", "code"),
+    [
+        (UserError("the workers are gone"), signal.SIGUSR2, TIME_IS_UP),
+        (UserError("the workers are gone"), None, USER_ERROR),
+        (KeyboardInterrupt(), signal.SIGTERM, STOPPED),
+        (ValueError("odd"), signal.SIGTERM, STOPPED),
+        (ValueError("odd"), None, CRASHED),
+        (OSError(errno.ENOSPC, "No space left on device"), None, USER_ERROR),
+        (ConnectionResetError(errno.ECONNRESET, "reset"), None, CRASHED),
+        (Stopped(signal.SIGUSR2, 7), None, TIME_IS_UP),
+    ],
+)
+def test_what_follows_a_signal_is_its_doing(
+    error: BaseException, received: int | None, code: int
+) -> None:
+    assert _verdict(error, received)[0] == code
 
 
 def test_a_chain_that_waits_for_jobs_needs_slurm() -> None:
