@@ -62,7 +62,7 @@ def test_time_out_preemption_requeue_and_kill_change_no_weight(
     place.done(
         "train", *TINY, *steps, "--out", "calm", "--partition", "gpu", "--nodes", "2", "--wait"
     )
-    # The warning comes 50 s before the end of each minute: every attempt has about 10 s.
+    # SLURM warns 50 s before the end of the minute, or at its next look, every half minute.
     hasty = Workplace(
         place.folder,
         cluster.slurm_conf,
@@ -74,33 +74,44 @@ def test_time_out_preemption_requeue_and_kill_change_no_weight(
     )  # fmt: skip
     launch = hasty.launches()[-1]
     [job] = launch.job_ids()
+    stormy = place.folder / "stormy"
+
+    hold_in_mid_training(hasty, launch, stormy, attempts=1)
     until(lambda: events(launch, "requeued"), what="the time-out", timeout_s=120)
     assert "time was up" in events(launch, "requeued")[0]["cause"]
 
-    trained_on(launch, attempts=2)
+    hold_in_mid_training(hasty, launch, stormy, attempts=2)
     hasty.slurm("sbatch", "--partition=urgent", "--nodes=2", "--exclusive", "--wrap=sleep 1")
-    trained_on(launch, attempts=3)
+    hold_in_mid_training(hasty, launch, stormy, attempts=3)
     hasty.slurm("scontrol", "requeue", job)
-    trained_on(launch, attempts=4)
-    os.kill(hasty.processes(job)[-1], signal.SIGKILL)
+    pid = hold_in_mid_training(hasty, launch, stormy, attempts=4)
+    os.kill(pid, signal.SIGKILL)
     until(lambda: "Killed" in str(events(launch, "requeued")[-1]["cause"]), what="the kill")
 
     until(lambda: not hasty.queue(), what="the end of the training", timeout_s=240)
-    assert (place.folder / "stormy" / "model").is_dir(), hasty.logs()
-    attempts = len(events(launch, "going on"))
-    assert attempts >= 5
-    assert weights(place.folder / "stormy") == weights(place.folder / "calm")
-    assert losses(place.folder / "stormy") == losses(place.folder / "calm")
+    assert (stormy / "model").is_dir(), hasty.logs()
+    assert len(events(launch, "going on")) >= 5
+    assert weights(stormy) == weights(place.folder / "calm")
+    assert losses(stormy) == losses(place.folder / "calm")
 
 
-def trained_on(launch: LaunchFolder, *, attempts: int) -> None:
-    """Wait until the job runs for (at least) the n-th time and has made steps there."""
+def hold_in_mid_training(
+    place: Workplace, launch: LaunchFolder, run: Path, *, attempts: int
+) -> int:
+    """Stop (SIGSTOP) a process when the n-th attempt has made steps; its pid.
 
-    def far() -> bool:
+    So nothing ends before what is to disturb it comes; SLURM's signals wake it (SIGCONT).
+    """
+
+    def process() -> int | None:
         begun = events(launch, "going on")
-        if len(begun) < attempts:
-            return False
-        ended = [e for e in launch.entries() if e["event"] in ("stopped", "requeued")]
-        return not ended or float(begun[-1]["time"]) > float(ended[-1]["time"])
+        running = place.processes(launch.job_ids()[0])
+        if len(begun) < attempts or len(running) < 2 or not RunFolder(run).metrics.exists():
+            return None
+        made = max(losses(run), default=0)
+        return running[-1] if made >= int(begun[-1]["progress"]) + 10 else None
 
-    until(far, what=f"attempt {attempts}", timeout_s=90)
+    pid = until(process, what=f"steps of attempt {attempts}", timeout_s=120)
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    return pid
