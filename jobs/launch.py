@@ -123,7 +123,13 @@ def _submit_once(
         print(f"{out} is in the queue already as job {ids}: nothing submitted")
         return queued
     blind = bool(after_success or after_end)
-    work = verb.parts(flags) if verb.parts is not None and not blind else None
+    try:
+        work = verb.parts(flags) if verb.parts is not None and not blind else None
+    except UserError as error:
+        if not cluster.after:
+            raise
+        print(f"not checked before job {', '.join(cluster.after)} has ended: {error}")
+        blind, work = True, None
     plan = make_plan(verb, flags, cluster, work, blind=blind)
     if plan is None:
         if work is not None:

@@ -105,8 +105,11 @@ def _steps_done(flags: TrainFlags) -> int:
 
 def _check(flags: TrainFlags, cluster: Cluster) -> list[str]:
     """The data is whole, the folder is free or this run's, the disk has room; time and size."""
-    if flags.config.data is not None:
-        open_pinned(flags.config.data, verify=True)
+    data = flags.config.data
+    if data is not None:
+        if cluster.after and not data.exists():
+            return [f"forecast: none before job {', '.join(cluster.after)} has made {data}"]
+        open_pinned(data, verify=True)
     elif flags.dry_run and not _starter(flags).exists():
         return ["forecast: none before the starter animals are prepared, which a dry run does not"]
     dataset, run = _dataset(flags), RunFolder(_out(flags))
