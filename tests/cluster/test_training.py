@@ -79,6 +79,8 @@ def test_time_out_preemption_requeue_and_kill_change_no_weight(
     hold_in_mid_training(hasty, launch, stormy, attempts=1)
     until(lambda: events(launch, "requeued"), what="the time-out", timeout_s=120)
     assert "time was up" in events(launch, "requeued")[0]["cause"]
+    # From here on no time-out may come before the trouble that is meant.
+    hasty.slurm("scontrol", "update", f"JobId={job}", "TimeLimit=30")
 
     hold_in_mid_training(hasty, launch, stormy, attempts=2)
     hasty.slurm("sbatch", "--partition=urgent", "--nodes=2", "--exclusive", "--wrap=sleep 1")
