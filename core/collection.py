@@ -15,6 +15,7 @@ from core.errors import UserError
 from core.files import canonical_json, digest_of, write_bytes
 
 METADATA = "metadata.jsonl"
+_LARGEST_SCORE = 1e300
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -138,7 +139,8 @@ def _item(row: Any) -> CollectionItem:
         if not isinstance(values["label"], str | int) or values["label"] == "":
             raise ValueError("its label is neither text nor a whole number")
         values["label"] = str(values["label"])
-    if not isinstance(values.get("score", 0.0), int | float):
+    score = values.get("score", 0.0)
+    if not isinstance(score, int | float) or not abs(score) <= _LARGEST_SCORE:
         raise ValueError("its score is not a number")
     tags = values.get("tags", [])
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):

@@ -45,6 +45,7 @@ def test_a_revision_has_another_digest_when_one_label_changes() -> None:
         ('{"file_name": "C:\\\\x.png"}', "Windows"),
         ('{"file_name": "a.png", "label": ["cat"]}', "label"),
         ('{"file_name": "a.png", "score": "high"}', "score"),
+        ('{"file_name": "a.png", "score": NaN}', "score"),
         ('{"file_name": "a.png", "tags": "x"}', "tags"),
     ],
 )

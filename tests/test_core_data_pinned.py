@@ -39,6 +39,7 @@ def test_a_dataset_opens_as_written(tmp_path: Path) -> None:
     images, labels = data.part("validation")
     assert (images[:, 0, 0, 0].tolist(), labels.tolist()) == ([3], [1])
     assert list(data.items()) == items
+    assert data.scores is None
 
 
 def test_the_digest_depends_on_content_alone(tmp_path: Path) -> None:

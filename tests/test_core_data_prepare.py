@@ -193,6 +193,24 @@ def test_a_stated_digest_that_does_not_match_is_rejected(pictures: Path, tmp_pat
     assert "sha256" in rejected(tmp_path / "out")["cat/6.png"]
 
 
+def test_curators_scores_come_along(pictures: Path, tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"file_name": f"cat/{n}.png"} for n in range(0, 20, 2)]
+    for number in (3, 4):
+        rows[number]["score"] = number / 2
+    (pictures / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    prepare(config(pictures), tmp_path / "out")
+    data = open_pinned(tmp_path / "out", verify=True)
+    assert data.scores is not None
+    scored = {item.file_name: score for item, score in zip(data.items(), data.scores, strict=True)}
+    assert (scored.pop("cat/6.png"), scored.pop("cat/8.png")) == (1.5, 2.0)
+    assert len(scored) == 8
+    assert np.isnan([*scored.values()]).all()
+    rows[3]["score"] = 9
+    (pictures / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(UserError, match="other pictures"):
+        prepare(config(pictures), tmp_path / "out")
+
+
 def png_chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 

@@ -1,5 +1,6 @@
 import io
 import json
+import math
 import os
 import stat
 import zipfile
@@ -214,7 +215,12 @@ def write_parquet(path: Path, *, group_rows: int = 2) -> None:
         {"bytes": png(3), "path": None},
     ]
     table = pa.table(
-        {"image": images, "label": [0, 1, 0, 1, None], "licence": ["MIT", None, "", "X", "X"]}
+        {
+            "image": images,
+            "label": [0, 1, 0, 1, None],
+            "licence": ["MIT", None, "", "X", "X"],
+            "score": [1.5, math.nan, None, 2.0, 0.0],
+        }
     )
     info = json.dumps({"info": {"features": FEATURES}})
     table = table.replace_schema_metadata({"huggingface": info})
@@ -235,6 +241,7 @@ def test_parquet_rows_get_class_names_and_bad_rows_get_reasons(tmp_path: Path) -
     }
     assert {entry.split for entry in listing.entries} == {"train"}
     assert listing.entries[0].licence == "MIT"
+    assert [entry.score for entry in listing.entries] == [1.5, None, None, 2.0]
     assert listing.rejected == {f"{name}#0002-000000": "it has no label"}
     assert set(read_all(source)) == {f"{name}#0000-000001", f"{name}#0001-000000"}
 

@@ -2,6 +2,7 @@
 
     images.npy       uint8 N×H×W×C, C-order; colour premultiplied by alpha when C = 4
     labels.npy       int64 N, indices into dataset.json's `labels`
+    scores.npy       float64 N, what curators gave, NaN for pictures without; only if any has one
     items.jsonl      one row per picture, in order: file_name, sha256, label, split, group, …
     rejected.jsonl   what could not be read, and why
     duplicates.jsonl groups of pictures that show the same thing
@@ -54,6 +55,8 @@ class PinnedItem:
     licence: str = "unknown"
     source: str | None = None
     """Where the picture came from, when the source says."""
+    score: float | None = None
+    """How well curators like it; higher is better."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,6 +68,8 @@ class PinnedDataset:
     """Read-only memory map, N×H×W×C; colour premultiplied by alpha when C = 4."""
     labels: NDArray[np.int64]
     """N indices into `label_names`."""
+    scores: NDArray[np.float64] | None
+    """N scores that curators gave, higher is better, NaN for none; None when no picture has one."""
     label_names: tuple[str, ...]
     split: dict[SplitName, range]
     """Row ranges of train, validation and test; a range may be empty."""
@@ -114,7 +119,11 @@ def write_pinned(
     labels = np.array([index[item.label] for item in items], dtype=np.int64)
     size_px, channels = transform["size_px"], transform["channels"]
     files = {"images.npy": _write_images(folder, images, (len(items), size_px, size_px, channels))}
-    np.save(folder / "labels.npy", labels)
+    arrays = {"labels.npy": labels}
+    if any(item.score is not None for item in items):
+        arrays["scores.npy"] = np.array([item.score for item in items], dtype=np.float64)
+    for name, array in arrays.items():
+        np.save(folder / name, array)
     tables: dict[str, Iterable[Mapping[str, Any]]] = {
         "items.jsonl": (_row(item) for item in items),
         "rejected.jsonl": rejected,
@@ -122,7 +131,7 @@ def write_pinned(
     }
     for name, rows in tables.items():
         write_bytes(folder / name, "".join(canonical_json(row) + "\n" for row in rows).encode())
-    for name in ("labels.npy", *tables):
+    for name in (*arrays, *tables):
         files[name] = digest_file(folder / name)
     licences = dict(sorted(Counter(item.licence for item in items).items()))
     counts = Counter((item.label, item.split) for item in items)
@@ -168,6 +177,9 @@ def open_pinned(folder: Path, *, verify: bool = False) -> PinnedDataset:
         folder=folder,
         images_nhwc=_load(folder / "images.npy", shape, np.dtype(np.uint8), mapped=True),
         labels=_load(folder / "labels.npy", shape[:1], np.dtype(np.int64), mapped=False),
+        scores=_load(folder / "scores.npy", shape[:1], np.dtype(np.float64), mapped=False)
+        if "scores.npy" in facts["files"]
+        else None,
         label_names=tuple(facts["labels"]),
         split={name: range(*facts["split"][name]) for name in SPLITS},
         size_px=size_px,

@@ -299,6 +299,7 @@ def _item(
         group=group,
         licence=entry.licence or config.licence,
         source=entry.source,
+        score=entry.score,
     )
 
 
@@ -333,7 +334,10 @@ def _source_facts(
 def _stated(listing: Listing) -> str:
     """Digest of all that the source says about its pictures, besides their bytes."""
     return digest_of(
-        [[e.name, e.label, e.split, e.licence, e.source, e.sha256] for e in listing.entries]
+        [
+            [e.name, e.label, e.split, e.licence, e.source, e.sha256, e.score]
+            for e in listing.entries
+        ]
     )
 
 

@@ -47,6 +47,8 @@ class Entry:
     source: str | None = None
     sha256: str | None = None
     """The digest that its bytes are said to have."""
+    score: float | None = None
+    """How well people like it, when the source says; higher is better."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -290,6 +292,7 @@ def _by_metadata(
                 licence=item.licence,
                 source=item.source,
                 sha256=item.sha256,
+                score=item.score,
             )
             entries.append(entry)
     return entries

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from core.data.decode import MAX_BYTES, UnreadableError
 from core.data.sources import SPLIT_NAMES, Entry, Listing
 from core.errors import UserError
 
-_EXTRA_COLUMNS = ("split", "licence", "license", "source", "sha256", "seed")
+_EXTRA_COLUMNS = ("split", "licence", "license", "source", "sha256", "score")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,7 +175,13 @@ def _entry(
         licence=text.get("licence", text.get("license")),
         source=text.get("source"),
         sha256=text.get("sha256"),
+        score=_score(values.get("score")),
     )
+
+
+def _score(value: Any) -> float | None:
+    """A finite number; tables write NaN where there is none."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def _label_text(value: Any, names: Sequence[str] | None) -> str:
