@@ -35,23 +35,28 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Update every parameter that has a gradient."""
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, group)
+            moved = [p for p in group["params"] if p.grad is not None]
+            if not moved:
+                continue
+            for parameter in moved:
+                if not self.state[parameter]:
+                    self.state[parameter]["momentum"] = torch.zeros_like(parameter.grad)
+            gradients = [parameter.grad for parameter in moved]
+            averages = [self.state[parameter]["momentum"] for parameter in moved]
+            torch._foreach_lerp_(averages, gradients, 1 - group["momentum"])
+            ahead = torch._foreach_lerp(gradients, averages, group["momentum"])
+            torch._foreach_mul_(moved, 1 - group["lr"] * group["weight_decay"])
+            for parameter, direction in zip(moved, ahead, strict=True):
+                self._move(parameter, direction, group["lr"])
 
-    def _update(self, parameter: Tensor, group: dict[str, float]) -> None:
-        gradient = parameter.grad
-        assert gradient is not None
-        state = self.state[parameter]
-        if "momentum" not in state:
-            state["momentum"] = torch.zeros_like(gradient)
-        average = state["momentum"].lerp_(gradient, 1 - group["momentum"])
-        ahead = gradient.lerp(average, group["momentum"])
-        matrix = ahead.reshape(len(ahead), -1)
+    def _move(self, parameter: Tensor, ahead: Tensor, rate: float) -> None:
+        # A matrix's columns may come in any order: the one in memory needs no copy.
+        order = (0, 2, 3, 1) if parameter.ndim == 4 else (0, 1)
+        laid_out = parameter.permute(order)
+        matrix = ahead.permute(order).reshape(len(ahead), -1)
         direction = orthogonalised(matrix, bf16=self._bf16)
         scale = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
-        parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        parameter.add_(direction.view_as(parameter), alpha=-group["lr"] * scale)
+        laid_out.add_(direction.view(laid_out.shape), alpha=-rate * scale)
 
 
 def orthogonalised(matrix: Tensor, *, bf16: bool = True) -> Tensor:
@@ -68,6 +73,6 @@ def orthogonalised(matrix: Tensor, *, bf16: bool = True) -> Tensor:
     x = x / (x.norm() + 1e-7)
     for _ in range(_ROUNDS):
         gram = x @ x.T
-        x = _A * x + (_B * gram + _C * gram @ gram) @ x
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=_B, alpha=_C), x, beta=_A)
     result: Tensor = (x.T if tall else x).float()
-    return result
+    return result.contiguous()
