@@ -17,12 +17,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from core.data.pinned import PinnedDataset, SplitName
+from core.diffusion.pixels import as_network_input
 from core.errors import UserError
 from core.files import read_json, write_json
 from core.images import Picture, premultiply
 from core.progress import progress
 from core.sampleset import Sample
-from core.training.memory import as_network_input, mixed_seed
+from core.seeds import mixed_seed
 
 _SIDE_PX = 32
 _BATCH = 64

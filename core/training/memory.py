@@ -14,6 +14,8 @@ from torch import Tensor
 
 from core.data.pinned import PinnedDataset, SplitName
 from core.diffusion.objective import draw_sigma
+from core.diffusion.pixels import as_network_input
+from core.seeds import mixed_seed
 from core.training.config import TrainConfig
 
 _GPU_SHARE = 0.25
@@ -122,17 +124,6 @@ def pictures_of(
     rows = np.unique(np.linspace(0, len(images) - 1, min(at_most, len(images))).astype(int))
     clean = as_network_input(torch.from_numpy(np.array(images[rows])).to(device))
     return clean, torch.from_numpy(np.array(labels[rows])).to(device)
-
-
-def as_network_input(images_nhwc: Tensor) -> Tensor:
-    """uint8 N×H×W×C to float32 N×C×H×W in [-1, 1]."""
-    return images_nhwc.permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def mixed_seed(*parts: int) -> int:
-    """One 63-bit seed from several numbers; near numbers give unrelated seeds."""
-    state = np.random.SeedSequence(parts).generate_state(1, np.uint64)
-    return int(state[0] >> np.uint64(1))
 
 
 def _hold(images: np.ndarray, device: torch.device) -> Tensor | None:

@@ -21,10 +21,11 @@ from core.diffusion.ema import ema_gamma, ema_update
 from core.diffusion.objective import Weighting, denoising_loss
 from core.diffusion.patches import PatchStatistics, measure_patches
 from core.errors import UserError
+from core.seeds import mixed_seed
 from core.training.checkpoint import TrainingState
 from core.training.config import TrainConfig
 from core.training.dropout import use_row_dropout
-from core.training.memory import TrainingPictures, mixed_seed, pictures_of
+from core.training.memory import TrainingPictures, pictures_of
 from core.training.optimizers import new_optimizers
 from core.training.processes import Processes
 
