@@ -1,0 +1,195 @@
+"""Sampling speed and quality against the reference way, from one checkpoint.
+
+    python tests/benchmarks/sample.py --run RUN [--data DATASET] [--samples 2000] [--out FOLDER]
+
+Reference: 1000 ancestral steps, each with two forwards (tests/benchmarks/reference.py), fp32,
+eager. Ours: the pipeline's own sampling at 10, 18, 25 and 35 steps. Same network, labels and
+guidance strength; all take turns, chunk by chunk; speed is the median over the chunks. Quality is
+the Fréchet distance to the training pictures in the features of a classifier that learned from
+them alone, beside the distance of held-out pictures. The reference takes long: each
+chunk's features and times are kept in --out, and the same command goes on.
+"""
+
+import argparse
+import dataclasses
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from core.evaluation.frechet import frechet_distance  # noqa: E402
+
+from core.data.pinned import PinnedDataset, SplitName, open_pinned  # noqa: E402  # after the path is set
+from core.diffusion.pipeline import (  # noqa: E402
+    ClassConditionalPipeline,
+    open_pipeline,
+    starting_noise,
+    to_pictures,
+)
+from core.errors import UserError  # noqa: E402
+from core.evaluation.recognition import Recognizer, train_recognizer  # noqa: E402
+from core.files import read_json, write_bytes  # noqa: E402
+from core.images import Picture, contact_sheet, png_bytes, unpremultiply  # noqa: E402
+from tests.benchmarks.reference import TIMESTEPS, ancestral  # noqa: E402
+
+STEPS = (10, 18, 25, 35)
+REFERENCE = f"reference: ancestral {TIMESTEPS} x 2"
+Draw = Callable[[list[str], list[int]], list[Picture]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What one way of sampling gave."""
+
+    images_per_s: float
+    recognised: float
+    """Share of the pictures that show what they were asked to."""
+    features: Tensor
+    """N×D."""
+
+
+def main() -> int:
+    """Measure, print a table, and the figures as one JSON line."""
+    arguments = _arguments()
+    try:
+        pipeline = open_pipeline(arguments.run, device=arguments.device)
+        dataset = open_pinned(arguments.data or _data_of(arguments.run))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    out: Path = arguments.out or arguments.run / "benchmark-sample"
+    out.mkdir(parents=True, exist_ok=True)
+    recognizer = train_recognizer(dataset)
+    contenders = _contenders(pipeline, arguments)
+    labels = [name for _ in range(arguments.samples) for name in dataset.label_names]
+    chunks = range(0, arguments.samples, arguments.chunk)
+    for first in chunks:
+        part = slice(first, min(first + arguments.chunk, arguments.samples))
+        _make_chunk(contenders, recognizer, labels[part], first, out)
+        print(f"{part.stop} of {arguments.samples} pictures each", flush=True)
+    made = [out / f"chunk-{first:06d}.npz" for first in chunks]
+    _compare({name: _outcome(name, made) for name in contenders}, dataset, recognizer)
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", type=Path, required=True, help="a finished training run")
+    parser.add_argument("--data", type=Path, help="pinned dataset; default: the run's")
+    parser.add_argument("--samples", type=int, default=2000)
+    parser.add_argument("--chunk", type=int, default=80, help="pictures drawn together")
+    parser.add_argument("--guidance", type=float, default=1.5)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path, help="where chunks are kept; default: in the run")
+    return parser.parse_args()
+
+
+def _data_of(run: Path) -> Path:
+    return Path(read_json(run / "data.json")["path"])
+
+
+def _contenders(
+    pipeline: ClassConditionalPipeline, arguments: argparse.Namespace
+) -> dict[str, Draw]:
+    def reference(labels: list[str], seeds: list[int]) -> list[Picture]:
+        denoiser = pipeline.denoiser().eval()
+        classes = pipeline.label_indices(labels).to(arguments.device)
+        none = torch.full_like(classes, denoiser.no_label)
+
+        def guess(x: Tensor, sigma: float, which: Tensor) -> Tensor:
+            level = torch.full((len(which),), sigma, device=x.device)
+            result: Tensor = denoiser(x, level, which)
+            return result
+
+        torch.manual_seed(seeds[0])
+        return to_pictures(
+            ancestral(
+                lambda x, sigma: guess(x, sigma, classes),
+                lambda x, sigma: guess(x, sigma, none),
+                starting_noise(seeds, pipeline.shape_chw).to(arguments.device),
+                scale=arguments.guidance,
+            )
+        )
+
+    def ours(steps: int) -> Draw:
+        return lambda labels, seeds: pipeline.generate(
+            labels, seeds, guidance=arguments.guidance, interval=(0.2, 20.0), steps=steps
+        )
+
+    return {REFERENCE: reference, **{f"ours: {steps} steps": ours(steps) for steps in STEPS}}
+
+
+def _make_chunk(
+    contenders: dict[str, Draw], recognizer: Recognizer, labels: list[str], first: int, out: Path
+) -> None:
+    """Features (N×D), shares recognised and seconds of every contender, kept in one file."""
+    path = out / f"chunk-{first:06d}.npz"
+    if path.exists():
+        return
+    seeds = list(range(first, first + len(labels)))
+    kept: dict[str, np.ndarray] = {}
+    for name, draw in contenders.items():
+        begun = time.perf_counter()
+        pictures = draw(labels, seeds)
+        kept[f"{name}|seconds"] = np.array(time.perf_counter() - begun)
+        kept[f"{name}|features"] = np.asarray(recognizer.features(pictures))
+        wanted = torch.tensor([recognizer.label_names.index(label) for label in labels])
+        kept[f"{name}|right"] = (recognizer.probabilities(pictures).argmax(1) == wanted).numpy()
+        if first == 0:
+            sheet = contact_sheet(pictures, columns=16, cell_px=64)
+            write_bytes(out / f"{name.replace(': ', '-').replace(' ', '-')}.png", png_bytes(sheet))
+    np.savez(path.with_suffix(".tmp.npz"), **kept)
+    path.with_suffix(".tmp.npz").rename(path)
+
+
+def _outcome(name: str, chunks: list[Path]) -> Outcome:
+    loaded = [np.load(chunk) for chunk in chunks]
+    speeds = [len(c[f"{name}|right"]) / float(c[f"{name}|seconds"]) for c in loaded]
+    return Outcome(
+        images_per_s=statistics.median(speeds),
+        recognised=float(np.concatenate([c[f"{name}|right"] for c in loaded]).mean()),
+        features=torch.from_numpy(np.concatenate([c[f"{name}|features"] for c in loaded])),
+    )
+
+
+def _compare(outcomes: dict[str, Outcome], dataset: PinnedDataset, recognizer: Recognizer) -> None:
+    real = _features(dataset, recognizer, "train")
+    floor = frechet_distance(_features(dataset, recognizer, "validation"), real)
+    base = outcomes[REFERENCE].images_per_s
+    print(f"{'sampling':<32}{'images/s':>10}{'ratio':>8}{'Frechet':>10}{'recognised':>12}")
+    summary: dict[str, object] = {}
+    for name, found in outcomes.items():
+        distance, ratio = frechet_distance(found.features, real), found.images_per_s / base
+        print(
+            f"{name:<32}{found.images_per_s:>10.3f}{ratio:>8.1f}{distance:>10.3f}"
+            f"{found.recognised:>12.1%}"
+        )
+        summary[name] = {
+            "images_per_s": round(found.images_per_s, 3),
+            "ratio": round(ratio, 2),
+            "frechet": round(distance, 4),
+            "recognised": round(found.recognised, 4),
+        }
+    held_out = len(dataset.split["validation"])
+    print(f"held-out pictures ({held_out}) against the training pictures: {floor:.3f}")
+    print(json.dumps({"threads": torch.get_num_threads(), "floor": round(floor, 4), **summary}))
+
+
+def _features(dataset: PinnedDataset, recognizer: Recognizer, split: SplitName) -> Tensor:
+    images, _ = dataset.part(split)
+    return recognizer.features(
+        [unpremultiply(image) if dataset.channels == 4 else image for image in np.array(images)]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
