@@ -2,8 +2,15 @@
 
 from pathlib import Path
 
+import torch
+import torch.nn.functional as functional
+
 from core.data.pinned import SPLITS, PinnedDataset, PinnedItem, open_pinned, write_pinned
 from core.data.starter import draw_animal
+from core.diffusion.denoiser import Denoiser, build_unet
+from core.diffusion.kinds import Prediction
+from core.diffusion.patches import measure_patches
+from core.diffusion.pipeline import starting_noise
 from core.images import premultiply
 from core.training.config import TrainConfig
 
@@ -52,3 +59,26 @@ def tiny_config(**changes: object) -> TrainConfig:
         "precision": "fp32",
     }
     return TrainConfig(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def smooth_pictures(count: int = 8) -> torch.Tensor:
+    """Four-channel pictures of 16 px whose block frequencies differ in spread, N×4×16×16."""
+    rough = starting_noise(range(count), (4, 4, 4))
+    return functional.interpolate(rough, (16, 16), mode="bicubic").clamp(-1, 1)
+
+
+def tiny_denoiser(prediction: Prediction = "edm", *, whiten: bool = True) -> Denoiser:
+    """An untrained network for three classes of smooth pictures."""
+    torch.manual_seed(0)
+    unet = build_unet(
+        size_px=16,
+        channels=4,
+        labels=3,
+        patch=2,
+        block_channels=(32, 32),
+        layers_per_block=1,
+        attention_levels=(1,),
+        dropout=0.0,
+    )
+    statistics = measure_patches(smooth_pictures(), 2, whiten=whiten)
+    return Denoiser(unet, statistics, prediction).eval()

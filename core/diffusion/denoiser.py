@@ -3,15 +3,12 @@
 Pictures are `batch_nchw`, float32 in [-1, 1], colour premultiplied by alpha.
 """
 
-from typing import Literal
-
 import torch
 from diffusers import UNet2DModel
 from torch import Tensor, nn
 
+from core.diffusion.kinds import Prediction
 from core.diffusion.patches import PatchStatistics, PatchTransform
-
-Prediction = Literal["edm", "clean"]
 
 _TIME_SCALE = 250.0
 """The U-Net's sinusoidal embedding is made for times up to about 1000; ln(sigma) is below 5."""
@@ -53,9 +50,21 @@ def build_unet(
 class Denoiser(nn.Module):
     """Preconditioning around a U-Net that reads and writes whitened block frequencies.
 
-    `edm` follows Karras et al. 2022, table 1, with each frequency's own sigma_data; `clean` has the
-    network write the clean picture itself, which a narrow network learns sooner, because it need
-    not carry the noise through.
+    With each frequency in units of its own spread, z = z₀ + ℓ·n, where z₀ and n have variance 1 and
+    ℓ = sigma/spread. The U-Net always reads z/√(1 + ℓ²), of variance 1, and 250·ln(sigma) as the
+    time. What it writes, F, decides how the guess D of z₀ is made of it:
+
+    clean     F = z₀                       D = F
+    noise     F = n                        D = z - ℓF                 (Ho et al. 2020, eq. 9)
+    velocity  F = αn - βz₀                 D = αx - βF                (Salimans & Ho 2022, app. D)
+              with α = 1/√(1 + ℓ²), β = αℓ and x = αz: the point on the circle
+    flow      F = n - z₀                   D = (z - ℓF)/(1 + ℓ)       (Liu et al. 2022, eq. 1)
+              since x = (1 - t)z₀ + tn and t = ℓ/(1 + ℓ) give z₀ = x - tF
+    edm       c_skip·z + c_out·F           c_skip = 1/(1 + ℓ²), c_out = ℓ/√(1 + ℓ²)
+                                           (Karras et al. 2022, table 1, with sigma_data = 1)
+
+    So `edm` is `velocity` with the sign of F turned. A narrow network learns `clean` sooner: it
+    need not carry the noise through. `noise` multiplies the network's errors by sigma.
     """
 
     def __init__(
@@ -65,8 +74,8 @@ class Denoiser(nn.Module):
         self.unet = unet
         self.patches = PatchTransform(statistics)
         self.prediction = prediction
-        self.bf16 = False
-        """Run the U-Net (and nothing else) in bfloat16."""
+        self.autocast_dtype: torch.dtype | None = None
+        """Arithmetic of the U-Net (and of nothing else); None = that of its weights."""
 
     @property
     def no_label(self) -> int:
@@ -75,14 +84,26 @@ class Denoiser(nn.Module):
 
     def forward(self, x: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
         """Clean pictures from noisy ones: x N×C×H×W, sigma N (noise std), labels N; N×C×H×W."""
-        wide, scale = sigma[:, None, None, None], self.patches.scale
+        wide = sigma[:, None, None, None]
         y = self.patches.to_frequencies(x)
-        deviation = (wide**2 + scale**2).sqrt()
+        deviation = (wide**2 + self.patches.scale**2).sqrt()
         inner = (y / deviation).contiguous(memory_format=torch.channels_last)
         time = sigma.log() * _TIME_SCALE
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
+        dtype = self.autocast_dtype
+        with torch.autocast(x.device.type, dtype, enabled=dtype is not None):
             raw: Tensor = self.unet(inner, time, class_labels=labels).sample
-        guess = scale * raw.float()
+        return self.patches.to_pixels(self._guess(y, raw.float(), wide, deviation))
+
+    def _guess(self, y: Tensor, raw: Tensor, wide: Tensor, deviation: Tensor) -> Tensor:
+        """Guess of the clean frequencies from noisy ones y = spread·z and what the U-Net wrote."""
+        scale = self.patches.scale
+        if self.prediction == "clean":
+            return scale * raw
         if self.prediction == "edm":
-            guess = y * (scale / deviation) ** 2 + guess * (wide / deviation)
-        return self.patches.to_pixels(guess)
+            return y * (scale / deviation) ** 2 + (scale * raw) * (wide / deviation)
+        if self.prediction == "velocity":
+            return torch.addcmul(
+                y * (scale / deviation) ** 2, raw, scale * wide / deviation, value=-1
+            )
+        guess = torch.addcmul(y, raw, wide, value=-1)
+        return guess if self.prediction == "noise" else guess * (scale / (scale + wide))

@@ -55,9 +55,12 @@ class PatchTransform(nn.Module):
         )
 
 
-def measure_patches(pictures: Tensor, patch: int) -> PatchStatistics:
-    """Statistics of pictures, N×C×H×W in [-1, 1]."""
+def measure_patches(pictures: Tensor, patch: int, *, whiten: bool = True) -> PatchStatistics:
+    """Statistics of pictures, N×C×H×W in [-1, 1]; mean 0 and scale 1 for all without `whiten`."""
     frequencies = _block_frequencies(pictures, _cosine_basis(patch)).double()
+    if not whiten:
+        count = frequencies.shape[1]
+        return PatchStatistics(patch=patch, mean=(0.0,) * count, scale=(1.0,) * count)
     scale = frequencies.std((0, 2, 3)).clamp(min=_LEAST_SCALE)
     return PatchStatistics(
         patch=patch,

@@ -14,8 +14,9 @@ from diffusers import DiffusionPipeline, ImagePipelineOutput, UNet2DModel
 from PIL import Image
 from torch import Tensor
 
-from core.diffusion.denoiser import Denoiser, Prediction
+from core.diffusion.denoiser import Denoiser
 from core.diffusion.guidance import guided
+from core.diffusion.kinds import Prediction
 from core.diffusion.modelinfo import model_folder
 from core.diffusion.patches import PatchStatistics
 from core.diffusion.sampler import SOLVERS, noise_levels

@@ -4,11 +4,11 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
+from core.diffusion.kinds import NoiseKind, Prediction, WeightingKind
 from core.errors import UserError
 
 Preset = Literal["starter", "animals-64", "animals-128", "animals-256"]
 Optimizer = Literal["adamw", "adam", "rmsprop", "prodigy", "adopt", "muon"]
-Prediction = Literal["noise", "clean", "velocity", "flow", "edm"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ class TrainConfig:
     """What the network writes: the `clean` picture, quicker to learn for large patches; `edm`'s
     mix of picture and noise, finer at low noise given time and width; the `noise`; the `velocity`
     between both; or rectified `flow`'s noise - picture."""
-    weighting: Literal["edm", "uniform", "min-snr", "learned"] = "edm"
+    weighting: WeightingKind = "edm"
     """How much an error counts at each noise level: EDM's weights; alike in what the network
     writes; min-SNR-gamma (of the clean picture); or EDM's, levelled by a learned uncertainty."""
     snr_gamma: float = 5.0
@@ -100,8 +100,9 @@ class TrainConfig:
     sigma_data: float = 0.5
     """Standard deviation of the pictures that the loss weights assume."""
     sigma_floor: float = 0.2
-    """Noise levels below this one weigh no more than it does; 0 = EDM's weights."""
-    noise_schedule: Literal["lognormal", "linear", "cosine", "flow"] = "lognormal"
+    """With the weights `edm` and `learned`, noise levels below this one weigh no more than it
+    does; 0 = EDM's weights."""
+    noise_schedule: NoiseKind = "lognormal"
     """Noise levels in training: EDM's log-normal; DDPM's `linear` or `cosine` with --timesteps;
     or t/(1-t) for uniform t."""
     timesteps: int = 1000

@@ -5,7 +5,6 @@ one (rank 0) writes and speaks; what it does alone, `Processes.from_first` has t
 """
 
 import contextlib
-import math
 import time
 from pathlib import Path
 
@@ -18,15 +17,26 @@ from core.files import exclusive, write_bytes
 from core.images import contact_sheet, png_bytes
 from core.progress import progress
 from core.rundir import RunFolder
+from core.training.arithmetic import Compile, fast_kernels
+from core.training.averages import early_weights, save_snapshot, snapshot_steps
 from core.training.card import make_pipeline, save_model
 from core.training.checkpoint import newest_checkpoint, restore_checkpoint, save_checkpoint
 from core.training.claim import claim
 from core.training.config import TrainConfig
+from core.training.guard import (
+    WentBackError,
+    go_back,
+    halvings_of,
+    settle,
+    trouble_with,
+    words_of,
+)
 from core.training.meeting import Place, ProcessTrouble
 from core.training.memory import pictures_of
 from core.training.processes import Patience, Processes, joined
 from core.training.record import Record
-from core.training.step import Stepper, fast_kernels, new_state, rate_share
+from core.training.selection import best_weights, keep_best, prune_best, select
+from core.training.step import Stepper, new_state
 from core.training.stopping import Stopped, StopWish, signal_of, stop_wishes
 
 _GRID_STEPS = 12
@@ -41,6 +51,7 @@ def train(
     *,
     cpu: bool = False,
     accumulate: int = 1,
+    compiled: Compile = "off",
     patience: Patience = _PATIENCE,
 ) -> Path:
     """Train to the end, resuming from the newest checkpoint; the folder of the finished pipeline.
@@ -48,9 +59,10 @@ def train(
     One call per process; `core.training.processes` says how it learns of the others.
     accumulate: micro-batches that each process makes of its share of a step, to save memory; the
     result is the same but for rounding.
+    compiled: whether to compile the network.
 
-    Raises UserError when the folder holds another run, the data changed, or the loss is no longer
-    finite; Stopped (a KeyboardInterrupt) after a checkpoint when SIGINT, SIGTERM, SIGUSR1 or
+    Raises UserError when the folder holds another run, the data changed, or the training diverges
+    again and again; Stopped (a KeyboardInterrupt) after a checkpoint when SIGINT, SIGTERM, SIGUSR1 or
     SIGUSR2 came to any process; ProcessTrouble when the others do not come or do not go on.
     """
     run = RunFolder(folder)
@@ -63,12 +75,18 @@ def train(
             ):
                 # A JSON value: the step to go on from, None when all is done.
                 step = processes.from_first(lambda: _begin(run, config, dataset, held))
-                if step is not None:
+                while step is not None:
                     trainer = _Trainer(
-                        config, dataset, run, processes, step=step, accumulate=accumulate
+                        config,
+                        dataset,
+                        run,
+                        processes,
+                        step=step,
+                        accumulate=accumulate,
+                        compiled=compiled,
                     )
-                    trainer.run_to_end(wish)
-                    processes.from_first(trainer.save_model)
+                    step = _finish(trainer, processes, wish)
+                    del trainer  # Its memory is needed for the next.
         except ProcessTrouble as trouble:
             # Asked to stop, like the others perhaps, who were quicker: no trouble then.
             if urgency := wish():
@@ -90,6 +108,7 @@ class _Trainer:
         *,
         step: int,
         accumulate: int,
+        compiled: Compile,
     ) -> None:
         self.config, self.dataset, self.run, self.processes = config, dataset, run, processes
         self.state = new_state(config, dataset, processes.device)
@@ -99,7 +118,17 @@ class _Trainer:
             # Machines of different kinds may draw the first weights differently in the last bit.
             processes.copy_from_first([*self.state.unet.state_dict().values()])
             processes.copy_from_first([*self.state.ema.state_dict().values()])
-        self.stepper = Stepper(config, dataset, self.state, processes, accumulate=accumulate)
+        # All processes know the same: a file of a moment ago may not be seen on every machine.
+        self.halvings = processes.from_first(lambda: len(halvings_of(run)))
+        self.stepper = Stepper(
+            config,
+            dataset,
+            self.state,
+            processes,
+            accumulate=accumulate,
+            halvings=self.halvings,
+            compiled=compiled,
+        )
         self.ema_denoiser = self.stepper.denoiser_of(self.state.ema)
         self.held_out = pictures_of(dataset, processes.device, split="validation")
 
@@ -113,52 +142,103 @@ class _Trainer:
             ) as bar,
             fast_kernels(self.processes.device),
         ):
-            self._look(rec)
+            if rec:
+                self._note_halving(rec)
+            over = self._look(rec)
             speed = _Speed(state.step)
-            while state.step < config.steps:
+            while state.step < config.steps and not over:
                 self.processes.at(f"step {state.step + 1}")
                 asked = self.processes.vote(wish)
                 state.unlogged.append(self.stepper.step())
+                urgency = asked()
                 bar.update()
+                if state.step in self.snapshots:
+                    self.processes.from_first(lambda: save_snapshot(state, config, self.run))
                 if state.step % config.log_every == 0 or state.step == config.steps:
                     bar.set_postfix_str(self._log(rec, speed))
-                self._save_or_stop(asked())
-                self._look(rec)
+                self._save_or_stop(rec, urgency)
+                over = self._look(rec)
+
+    def _note_halving(self, record: Record) -> None:
+        """A row where the run went on with half the rate."""
+        halvings = halvings_of(self.run)
+        if halvings and len(halvings) not in record.values("halvings"):
+            figures = {"halvings": len(halvings), "diverged_at": halvings[-1].at}
+            record.add(halvings[-1].back_to, figures)
 
     def _log(self, record: Record | None, speed: "_Speed") -> str:
         """Write a row for the steps since the last one; a short form for the progress bar."""
+        words: str = self._judged(lambda: self._row(record, speed))
+        self.state.unlogged.clear()
+        return words
+
+    def _judged(self, work: Callable[[], Any]) -> Any:
+        """What `work` gives, done by the first process; all go back when it found trouble."""
+
+        def guarded() -> dict[str, Any]:
+            try:
+                return {"value": work()}
+            except WentBackError as back:
+                return {"step": back.step, "words": str(back)}
+
+        outcome = self.processes.from_first(guarded)
+        if "step" in outcome:
+            raise WentBackError(outcome["step"], outcome["words"])
+        return outcome["value"]
+
+    def _row(self, record: Record | None, speed: "_Speed") -> str:
+        assert record
         state, config = self.state, self.config
-        losses, norms = zip(*state.unlogged, strict=True)
-        state.unlogged.clear()
+        losses, norms = self._unlogged(record)
         figures = {
-            "loss": float(torch.stack(losses).mean()),
-            "gradient_norm": float(torch.stack(norms).mean()),
-            "learning_rate": config.learning_rate * rate_share(config, state.step - 1),
+            "loss": fmean(losses),
+            "gradient_norm": fmean(norms),
+            "learning_rate": config.learning_rate * self.last_share,
             "images_per_s": speed.images_per_s(state.step, config.batch_size),
         }
-        # All processes know the loss of all: all raise the same.
-        self._require_finite(figures["loss"])
-        if record:
-            record.add(state.step, figures)
+        record.add(state.step, figures)
         return f"loss {figures['loss']:.4f}, {figures['images_per_s']:.0f} images/s"
 
-    def _save_or_stop(self, urgency: int) -> None:
+    def _unlogged(self, record: Record) -> tuple[list[float], list[float]]:
+        """Losses and gradient norms since the last row; the run goes back when they tell of
+        trouble. The one place where the processor waits for the device."""
+        losses, norms = torch.tensor(self.state.unlogged).T.tolist()
+        why = trouble_with(
+            losses, norms, earlier=record.values("loss"), config=self.config
+        )
+        if why:
+            self._go_back(why)
+        return losses, norms
+
+    def _go_back(self, why: str) -> NoReturn:
+        halving = go_back(self.run, self.config, self.state.step, why)
+        raise WentBackError(
+            halving.back_to, words_of(halving, len(halvings_of(self.run)), self.config)
+        )
+
+    def _save_or_stop(self, record: Record | None, urgency: int) -> None:
         """A checkpoint at its interval, at the end, and before a stop that was asked for."""
         state, config = self.state, self.config
         last = state.step == config.steps
         if state.step % config.checkpoint_every == 0 or last or urgency:
             self.processes.at(f"the checkpoint of step {state.step}")
-            self.processes.from_first(self._save)
+            self._judged(lambda: self._save(record))
         if urgency and not last:
             raise Stopped(signal_of(urgency), state.step)
 
-    def _save(self) -> None:
-        weights = self.state.unet.parameters()
-        self._require_finite(float(sum(w.detach().sum() for w in weights)))
+    def _save(self, record: Record | None) -> None:
+        """Keep the state, if all is well with it."""
+        assert record
+        if self.state.unlogged:
+            self._unlogged(record)
+        weights = [weight.detach().sum() for weight in self.state.unet.parameters()]
+        if not math.isfinite(float(torch.stack(weights).sum())):
+            self._go_back("a weight is no longer finite")
         save_checkpoint(self.state, self.run, keep=self.config.keep_checkpoints)
+        prune_best(self.run, record.rows, self.config)
 
-    def _look(self, record: Record | None) -> None:
-        """Held-out loss and sample grid, each at its interval and at the end.
+    def _look(self, record: Record | None) -> bool:
+        """Held-out loss and sample grid, each at its interval and at the end; whether to stop.
 
         They come after the checkpoint, which a signal may have left little time for; a resumed run
         first makes those that are due and missing.
@@ -167,23 +247,35 @@ class _Trainer:
         last = step == config.steps
         evaluates = step > 0 and (step % config.evaluate_every == 0 or last)
         draws = step > 0 and (step % config.sample_every == 0 or last)
-        if evaluates or draws:
-            self.processes.at(f"the held-out loss and samples of step {step}")
+        if not (evaluates or draws):
+            return False
+        self.processes.at(f"the held-out loss and samples of step {step}")
+        return bool(
             self.processes.from_first(lambda: self._look_alone(record, evaluates, draws))
+        )
 
-    def _look_alone(self, record: Record | None, evaluates: bool, draws: bool) -> None:
+    def _look_alone(self, record: Record | None, evaluates: bool, draws: bool) -> bool:
+        assert record
         step = self.state.step
-        if record and evaluates and len(self.held_out[0]) and step not in record.evaluated:
+        if draws and not (self.run.grid(step).exists() and record.has("copy_rate", step=step)):
+            self._draw_grid(record)
+        if evaluates and len(self.held_out[0]) and not record.has("held_out_loss", step=step):
             record.add(step, self._evaluate())
-        if draws and not self.run.grid(step).exists():
-            self._draw_grid()
+        selection = select(record.rows, self.config)
+        if self.config.keep == "best" and selection.best and selection.best.step == step:
+            keep_best(self.state.ema.state_dict(), self.run, step)
+        return selection.stop
 
     def _evaluate(self) -> dict[str, float]:
-        """Held-out loss of the averaged weights, mean and by noise level."""
+        """Held-out loss of the averaged weights: mean, by noise level, by class."""
         clean, labels = self.held_out
-        by_level = held_out_loss(self.ema_denoiser, clean, labels, self.stepper.weighting)
-        figures = {f"held_out_loss/sigma_{level}": loss for level, loss in by_level.items()}
-        return {"held_out_loss": sum(by_level.values()) / len(by_level), **figures}
+        loss = held_out_loss(self.ema_denoiser, clean, labels, self.stepper.weighting)
+        names = self.dataset.label_names
+        return {
+            "held_out_loss": loss.mean,
+            **{f"held_out_loss/sigma_{level}": value for level, value in loss.by_level.items()},
+            **{f"held_out_loss/class_{names[k]}": value for k, value in loss.by_class.items()},
+        }
 
     def _draw_grid(self) -> None:
         """Two pictures of each class (of the first 16 classes) with the averaged weights."""

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from core.data.pinned import PinnedDataset, SplitName
-from core.diffusion.objective import draw_sigma
 from core.diffusion.pixels import as_network_input
+from core.diffusion.schedule import NoiseSchedule
 from core.seeds import mixed_seed
 from core.training.config import TrainConfig
 
@@ -74,7 +74,7 @@ class TrainingPictures:
         count = config.batch_size
         shape = (count, *_chw(self._map))
         noise = torch.randn(shape, generator=generator)
-        sigma = draw_sigma(count, mean=config.noise_mean, std=config.noise_std, generator=generator)
+        sigma = noise_schedule(config).draw(count, generator)
         flipped = torch.rand(count, generator=generator) < (0.5 if config.flip else 0.0)
         dropped = torch.rand(count, generator=generator) < config.label_drop
         rows = self._rows(step)
@@ -114,6 +114,16 @@ class TrainingPictures:
         if self._held is None:
             return torch.from_numpy(self._map[rows.numpy()]).to(self._device)
         return self._held[rows.to(self._held.device)].to(self._device, non_blocking=True)
+
+
+def noise_schedule(config: TrainConfig) -> NoiseSchedule:
+    """The noise levels that a config trains."""
+    return NoiseSchedule(
+        kind=config.noise_schedule,
+        mean=config.noise_mean,
+        std=config.noise_std,
+        timesteps=config.timesteps,
+    )
 
 
 def pictures_of(

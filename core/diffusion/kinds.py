@@ -1,0 +1,12 @@
+"""The kinds of objective that there are, as types; read without torch."""
+
+from typing import Literal
+
+Prediction = Literal["noise", "clean", "velocity", "flow", "edm"]
+"""What the network writes (`core.diffusion.denoiser` has the equations)."""
+
+WeightingKind = Literal["edm", "uniform", "min-snr", "learned"]
+"""How much an error counts at each noise level (`core.diffusion.objective`)."""
+
+NoiseKind = Literal["lognormal", "linear", "cosine", "flow"]
+"""Which noise levels are trained how often (`core.diffusion.schedule`)."""
