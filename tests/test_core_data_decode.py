@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from core.data.decode import UnreadableError, decode
+from core.data.jpeg import everyday_header, jpeg_pixels
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -127,6 +128,51 @@ def test_a_large_jpeg_is_decoded_small_but_never_below_what_is_needed() -> None:
     whole = decode(data).reshape(120, 4, 160, 4, 3).mean((1, 3))
     assert np.abs(small - whole).max() < 3
     assert decode(data, enough_px=300).shape[0] == 480
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+def test_the_short_way_gives_pillows_pixels_at_every_scale(
+    mode: str, progressive: bool, subsampling: int
+) -> None:
+    rng = np.random.default_rng(subsampling)
+    coarse = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8))
+    image = coarse.resize((131, 97), Image.Resampling.BICUBIC).convert(mode)
+    data = encode(image, "JPEG", subsampling=subsampling, progressive=progressive, quality=92)
+    header = everyday_header(data)
+    assert header is not None
+    assert header.size_wh == (131, 97)
+    for scale in (1, 2, 4, 8):
+        with Image.open(io.BytesIO(data)) as opened:
+            opened.draft(mode, (131 // scale, 97 // scale))
+            expected = np.asarray(opened.convert("RGB"))
+        pixels = jpeg_pixels(data, header, scale)
+        assert pixels is not None
+        assert np.array_equal(pixels, expected)
+
+
+def test_unusual_or_cut_off_jpegs_go_the_long_way() -> None:
+    red = solid("RGB", RED, (32, 32))
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    assert everyday_header(encode(red, "JPEG", icc_profile=srgb)) is None
+    assert everyday_header(encode(red.convert("CMYK"), "JPEG")) is None
+    assert everyday_header(encode(red)) is None
+    for end in (3, 100, 200, len(JPEG) - 3):
+        header = everyday_header(JPEG[:end])
+        assert header is None or jpeg_pixels(JPEG[:end], header, 1) is None
+
+
+def test_a_jpeg_that_may_become_exactly_the_size_is_decoded_so() -> None:
+    rng = np.random.default_rng(1)
+    coarse = Image.fromarray(rng.integers(60, 200, (16, 20, 3), dtype=np.uint8))
+    data = encode(coarse.resize((160, 128), Image.Resampling.BICUBIC), "JPEG", quality=95)
+    small = decode(data, enough_px=128, exact_px=64)
+    assert small.shape == (64, 80, 3)
+    mean = decode(data).reshape(64, 2, 80, 2, 3).mean((1, 3))
+    error = np.square(small - mean).mean()
+    assert 10 * np.log10(255**2 / error) > 40
+    assert decode(data, enough_px=128, exact_px=63).shape == (128, 160, 3)
 
 
 JPEG = encode(Image.effect_noise((64, 64), 90).convert("RGB"), "JPEG")

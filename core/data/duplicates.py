@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.data.moved import moved_pairs
-from core.data.transform import resize
+from core.data.transform import resize, with_alpha
 from core.images import Picture
 from core.progress import progress
 
@@ -48,11 +48,7 @@ class Pairs:
 
 def thumbnail(image_hwc: Picture) -> Picture:
     """The whole picture squeezed to 32×32×4, premultiplied."""
-    small = resize(image_hwc, (THUMB_PX, THUMB_PX), colour_space="srgb")
-    if small.shape[-1] == 4:
-        return small
-    opaque = np.full((THUMB_PX, THUMB_PX, 1), 255, np.uint8)
-    return np.concatenate([small, opaque], axis=-1)
+    return with_alpha(resize(image_hwc, (THUMB_PX, THUMB_PX), colour_space="srgb"))
 
 
 def find_groups(

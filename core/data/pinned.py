@@ -216,8 +216,7 @@ def _ranges(order: Sequence[int]) -> dict[str, list[int]]:
 
 
 def _row(item: PinnedItem) -> dict[str, Any]:
-    row = dataclasses.asdict(item)
-    return {key: value for key, value in row.items() if value is not None}
+    return {key: value for key, value in vars(item).items() if value is not None}
 
 
 def _write_images(folder: Path, images: Iterable[Picture], shape: tuple[int, ...]) -> str:
@@ -232,7 +231,7 @@ def _write_images(folder: Path, images: Iterable[Picture], shape: tuple[int, ...
         for image_hwc in images:
             if image_hwc.shape != shape[1:] or image_hwc.dtype != np.uint8:
                 raise ValueError(f"picture {written} is {image_hwc.shape}, not {shape[1:]}")
-            data = image_hwc.tobytes()
+            data = np.ascontiguousarray(image_hwc).data
             sha256.update(data)
             file.write(data)
             written += 1

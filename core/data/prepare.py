@@ -10,8 +10,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from core.config import config_to_dict, differing_fields, load_config, save_config
 from core.data.decode import UnreadableError
 from core.data.duplicates import Level, find_groups
@@ -36,7 +34,7 @@ from core.data.sources import (
 )
 from core.data.split import assign_splits, check_fractions
 from core.data.tables import ParquetSource, is_saved_to_disk, open_hugging_face, parquet_files
-from core.data.transform import ColourSpace, Policy, Resample, SquareTransform
+from core.data.transform import ColourSpace, Policy, Resample, SquareTransform, with_alpha
 from core.errors import UserError
 from core.files import atomic_folder, digest_bytes, digest_of
 from core.images import Picture, over
@@ -212,7 +210,7 @@ def _scan_settings(config: PrepareConfig) -> ScanSettings:
         policy=config.policy,
         resample=config.resample,
         colour_space=config.colour_space,
-        channels=3 if config.channels == "3" else 4,
+        channels=3 if config.channels == "3" else None,
         background_rgb=config.background,
     )
     return ScanSettings(
@@ -307,9 +305,9 @@ def _images(
     scanned: Scan, rows: Sequence[int], channels: int, background: tuple[int, int, int]
 ) -> Iterator[Picture]:
     for row in rows:
-        image_hwc = np.asarray(scanned.images_nhwc[row])
-        # Only `auto` scans four channels and keeps three: alpha is then 255, or 0 in the bars.
-        yield over(image_hwc, background) if image_hwc.shape[-1] != channels else image_hwc
+        image_hwc = scanned.image_hwc(row)
+        # Where three are kept of four, alpha is 255, or 0 in the bars.
+        yield with_alpha(image_hwc) if channels == 4 else over(image_hwc, background)
 
 
 def _transform_facts(config: PrepareConfig, channels: int) -> dict[str, Any]:

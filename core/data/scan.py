@@ -5,11 +5,13 @@ not depend on which worker did what, and no pixel travels between processes.
 """
 
 import dataclasses
+import hashlib
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +46,10 @@ class Scanned:
     """Of the source's bytes."""
     pixels_sha256: str = ""
     """Of the decoded pixels."""
+    channels: int = 3
+    """Of the transformed picture."""
     transparent: bool = False
+    """Whether the decoded picture has real transparency."""
     reason: str | None = None
     """Why it cannot be used, or None."""
 
@@ -54,8 +59,14 @@ class Scan:
     """A scanned source; the arrays have one row per entry, zeros for rejected ones."""
 
     results: list[Scanned]
-    images_nhwc: NDArray[np.uint8]
     thumbs_nhwc: NDArray[np.uint8]
+    _pixels: NDArray[np.uint8]
+    _size_px: int
+
+    def image_hwc(self, row: int) -> Picture:
+        """One transformed picture, with as many channels as it needs."""
+        size, channels = self._size_px, self.results[row].channels
+        return self._pixels[row, : size * size * channels].reshape(size, size, channels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,18 +78,19 @@ class _Worker:
     folder: Path
 
     def scan_chunk(self, first: int, entries: Sequence[Entry]) -> list[Scanned]:
-        images, thumbs = (np.load(self.folder / name, mmap_mode="r+") for name in _FILES)
+        pixels, thumbs = (_open(self.folder / name, "r+") for name in _FILES)
         results = []
         for row, entry in enumerate(entries, start=first):
             try:
                 image_hwc, sha256 = self._read(entry)
-                images[row] = self.settings.transform(image_hwc)
+                made = self.settings.transform(image_hwc)
+                pixels[row, : made.size] = made.ravel()
                 thumbs[row] = thumbnail(image_hwc)
-                pixels = digest_bytes(repr(image_hwc.shape).encode() + image_hwc.tobytes())
                 results.append(
                     Scanned(
                         sha256=sha256,
-                        pixels_sha256=pixels,
+                        pixels_sha256=_digest_of_pixels(image_hwc),
+                        channels=made.shape[-1],
                         transparent=image_hwc.shape[-1] == 4,
                     )
                 )
@@ -93,10 +105,16 @@ class _Worker:
         if isinstance(found, bytes):
             sha256 = check_digest(entry, found)
             # What JPEG's own scaling leaves to average: with it, hires photographs come out within
-            # 38 dB and more of a full decode. It works on coded values, hence more for light.
-            spare = 2 if self.settings.transform.colour_space == "srgb" else 4
-            enough_px = spare * self.settings.transform.size_px
-            found = decode(found, enough_px=enough_px, max_megapixels=self.settings.max_megapixels)
+            # 38 dB and more of a full decode. It works on coded values, hence more for light, and
+            # averages as `area` does: where nothing is left to do, that is the result (43 dB and more).
+            transform = self.settings.transform
+            srgb = transform.colour_space == "srgb"
+            found = decode(
+                found,
+                enough_px=(2 if srgb else 4) * transform.size_px,
+                exact_px=transform.size_px if srgb and transform.resample == "area" else None,
+                max_megapixels=self.settings.max_megapixels,
+            )
         else:
             sha256 = digest_bytes(found.tobytes())
         short, long = sorted(found.shape[:2])
@@ -121,8 +139,8 @@ def scan(
     source: Source, entries: Sequence[Entry], settings: ScanSettings, *, folder: Path, workers: int
 ) -> Scan:
     """Scan all entries with a progress bar; scratch files in `folder` hold the pixels."""
-    size, channels = settings.transform.size_px, settings.transform.channels
-    shapes = ((len(entries), size, size, channels), (len(entries), THUMB_PX, THUMB_PX, 4))
+    size = settings.transform.size_px
+    shapes = ((len(entries), size * size * 4), (len(entries), THUMB_PX, THUMB_PX, 4))
     for name, shape in zip(_FILES, shapes, strict=True):
         scratch = np.lib.format.open_memmap(folder / name, mode="w+", dtype=np.uint8, shape=shape)
         del scratch
@@ -132,8 +150,19 @@ def scan(
         for chunk in _scan_chunks(worker, entries, workers):
             results += chunk
             bar.update(len(chunk))
-    images, thumbs = (np.load(folder / name, mmap_mode="r") for name in _FILES)
-    return Scan(results=results, images_nhwc=images, thumbs_nhwc=thumbs)
+    pixels, thumbs = (_open(folder / name, "r") for name in _FILES)
+    return Scan(results=results, thumbs_nhwc=thumbs, _pixels=pixels, _size_px=size)
+
+
+def _open(path: Path, mode: Literal["r", "r+"]) -> NDArray[np.uint8]:
+    """A mapped array as a plain one, whose rows are quicker to reach."""
+    return np.asarray(np.load(path, mmap_mode=mode))
+
+
+def _digest_of_pixels(image_hwc: Picture) -> str:
+    sha256 = hashlib.sha256(repr(image_hwc.shape).encode())
+    sha256.update(np.ascontiguousarray(image_hwc))
+    return sha256.hexdigest()
 
 
 def remove_scratch(folder: Path) -> None:

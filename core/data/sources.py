@@ -102,7 +102,8 @@ class FolderSource:
                 elif deep and PurePosixPath(name).suffix.lower() in SUFFIXES:
                     rejected[self._name(path)] = "a folder, not a picture"
                     folders.remove(name)
-            files += [(self._name(path := os.path.join(parent, name)), path) for name in names]
+            start = "" if Path(parent) == self.root else self._name(parent) + "/"
+            files += [(start + _printable(name), os.path.join(parent, name)) for name in names]
             if len(files) > _LISTING_LIMIT:
                 raise UserError(f"{self.root} holds more than {_LISTING_LIMIT:,} files")
         return _arrange(files, rejected, self._read_text, str(self.root))
@@ -126,13 +127,10 @@ class FolderSource:
                 path = target
             # Without O_NONBLOCK, opening a named pipe would wait for ever for its writer.
             handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-            with os.fdopen(handle, "rb") as file:
-                status = os.fstat(handle)
-                if not stat.S_ISREG(status.st_mode):
-                    raise UnreadableError("not a regular file")
-                if status.st_size > MAX_BYTES:
-                    raise UnreadableError(f"the file is larger than {MAX_BYTES // 2**20} MiB")
-                return file.read(MAX_BYTES + 1)
+            try:
+                return _read_all(handle)
+            finally:
+                os.close(handle)
         except OSError as error:
             raise UnreadableError(_os_reason(error)) from None
 
@@ -227,7 +225,7 @@ def _arrange(
 ) -> Listing:
     """Turn named files into entries: by metadata.jsonl where there is one, else by class folder."""
     found = dict(sorted(files))
-    tables = [name for name in found if PurePosixPath(name).name == METADATA]
+    tables = [name for name in found if name.rsplit("/", 1)[-1] == METADATA]
     pictures = {name: at for name, at in found.items() if _promises_picture(name)}
     hidden = len(found) - len(pictures) - len(tables)
     if not tables:
@@ -341,10 +339,9 @@ def _without_wrapper(files: Mapping[str, int]) -> dict[str, int]:
 
 def _promises_picture(name: str) -> bool:
     """By its ending; a name without one may be anything, so it is looked into."""
-    path = PurePosixPath(name)
-    if any(_is_hidden(part) for part in path.parts):
+    if any(_is_hidden(part) for part in name.split("/")):
         return False
-    suffix = path.suffix.lower()
+    suffix = os.path.splitext(name)[1].lower()
     return suffix in SUFFIXES or not re.fullmatch(r"\.[a-z][a-z0-9]{0,9}", suffix)
 
 
@@ -355,6 +352,19 @@ def _is_hidden(name: str) -> bool:
 def _printable(name: str) -> str:
     """A name whose bytes are not UTF-8, with those bytes spelled out."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _read_all(handle: int) -> bytes:
+    """A regular file's bytes, with as few system calls as can be: they are many small files."""
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        raise UnreadableError("not a regular file")
+    if status.st_size > MAX_BYTES:
+        raise UnreadableError(f"the file is larger than {MAX_BYTES // 2**20} MiB")
+    data = os.read(handle, status.st_size)
+    while len(data) < status.st_size and (more := os.read(handle, status.st_size - len(data))):
+        data += more
+    return data
 
 
 def _os_reason(error: OSError) -> str:

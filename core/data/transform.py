@@ -33,12 +33,13 @@ class SquareTransform:
     policy: Policy = "crop"
     resample: Resample = "area"
     colour_space: ColourSpace = "linear"
-    channels: Literal[3, 4] = 4
+    channels: Literal[3, 4] | None = 4
+    """None: 4 where the picture or its bars are clear somewhere, else 3."""
     background_rgb: tuple[int, int, int] = (255, 255, 255)
     """What shows through where `channels` is 3."""
 
     def __call__(self, image_hwc: Picture) -> Picture:
-        """Straight RGB or RGBA of any size to premultiplied `size_px`×`size_px`×`channels`."""
+        """Straight RGB or RGBA of any size to premultiplied `size_px`×`size_px`×C."""
         top, left, side = self._square(image_hwc)
         y, x = max(0, top), max(0, left)
         piece = image_hwc[y : top + side, x : left + side]
@@ -76,16 +77,24 @@ class SquareTransform:
 
     def _padded(self, image_hwc: Picture, row: int, column: int) -> Picture:
         height, width = image_hwc.shape[:2]
-        if image_hwc.shape[-1] < self.channels:
-            opaque = np.full((height, width, 1), 255, np.uint8)
-            image_hwc = np.concatenate([image_hwc, opaque], axis=-1)
-        if height == width == self.size_px:
+        full = height == width == self.size_px
+        if self.channels == 4 or (self.channels is None and not full):
+            image_hwc = with_alpha(image_hwc)
+        if full:
             return np.ascontiguousarray(image_hwc)
-        ground = (0, 0, 0, 0) if self.channels == 4 else self.background_rgb
-        square = np.empty((self.size_px, self.size_px, self.channels), np.uint8)
+        ground = self.background_rgb if image_hwc.shape[-1] == 3 else (0, 0, 0, 0)
+        square = np.empty((self.size_px, self.size_px, image_hwc.shape[-1]), np.uint8)
         square[...] = ground
         square[row : row + height, column : column + width] = image_hwc
         return square
+
+
+def with_alpha(image_hwc: Picture) -> Picture:
+    """RGB as opaque RGBA; RGBA passes unchanged."""
+    if image_hwc.shape[-1] == 4:
+        return image_hwc
+    opaque: Picture = opencv().cvtColor(image_hwc, opencv().COLOR_RGB2RGBA)
+    return opaque
 
 
 def resize(
@@ -107,8 +116,13 @@ def resize(
             return image_hwc
         return _encode(_decode(image_hwc, srgb=True), srgb=True)
     srgb = colour_space == "srgb"
-    if srgb and image_hwc.shape[-1] == 3 and resample == "area":
-        return _scale_bytes(image_hwc, size_wh)
+    if image_hwc.shape[-1] == 3 and resample == "area":
+        if srgb:
+            return _scale_integers(image_hwc, size_wh)
+        if _shrinks(image_hwc, size_wh):
+            # 16 bits of light tell all of 8 coded bits apart, at a quarter of the floats' time.
+            light16 = opencv().LUT(np.ascontiguousarray(image_hwc), _to_light16())
+            return np.take(_from_light(), _scale_integers(light16, size_wh))
     piece = _shrunk_in_strips(image_hwc, size_wh, srgb=srgb, premultiplied=premultiplied)
     light = _decode(image_hwc, srgb=srgb, premultiplied=premultiplied) if piece is None else piece
     return _encode(_scale(light, size_wh, resample), srgb=srgb)
@@ -203,20 +217,22 @@ def _scale(light: Floats, size_wh: tuple[int, int], resample: Resample) -> Float
     return scaled
 
 
-def _scale_bytes(image_hwc: Picture, size_wh: tuple[int, int]) -> Picture:
-    """Opaque coded values need no floats: OpenCV rounds and clamps as we would."""
+def _scale_integers(image_hwc: NDArray[Any], size_wh: tuple[int, int]) -> NDArray[Any]:
+    """Opaque values need no floats: OpenCV rounds and clamps as we would."""
     method = _method(image_hwc, size_wh)
-    scaled: Picture = opencv().resize(
+    scaled: NDArray[Any] = opencv().resize(
         np.ascontiguousarray(image_hwc), size_wh, interpolation=method
     )
     return scaled
 
 
 def _method(image_hwc: NDArray[Any], size_wh: tuple[int, int]) -> int:
-    height, width = image_hwc.shape[:2]
-    shrinks = size_wh[0] <= width and size_wh[1] <= height
-    method: int = opencv().INTER_AREA if shrinks else opencv().INTER_CUBIC
+    method: int = opencv().INTER_AREA if _shrinks(image_hwc, size_wh) else opencv().INTER_CUBIC
     return method
+
+
+def _shrinks(image_hwc: NDArray[Any], size_wh: tuple[int, int]) -> bool:
+    return size_wh[0] <= image_hwc.shape[1] and size_wh[1] <= image_hwc.shape[0]
 
 
 def _decode(image_hwc: Picture, *, srgb: bool = False, premultiplied: bool = False) -> Floats:
@@ -267,6 +283,11 @@ def _to_light() -> Floats:
     light = np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4)
     table: Floats = light.astype(np.float32)
     return table
+
+
+@functools.cache
+def _to_light16() -> NDArray[np.uint16]:
+    return np.rint(_to_light().astype(np.float64) * _STEPS).astype(np.uint16)
 
 
 @functools.cache
