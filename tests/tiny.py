@@ -10,7 +10,6 @@ from core.data.starter import draw_animal
 from core.diffusion.denoiser import Denoiser, build_unet
 from core.diffusion.kinds import Prediction
 from core.diffusion.patches import measure_patches
-from core.diffusion.pipeline import starting_noise
 from core.images import premultiply
 from core.training.config import TrainConfig
 
@@ -63,7 +62,7 @@ def tiny_config(**changes: object) -> TrainConfig:
 
 def smooth_pictures(count: int = 8) -> torch.Tensor:
     """Four-channel pictures of 16 px whose block frequencies differ in spread, N×4×16×16."""
-    rough = starting_noise(range(count), (4, 4, 4))
+    rough = torch.randn(count, 4, 4, 4, generator=torch.Generator().manual_seed(0))
     return functional.interpolate(rough, (16, 16), mode="bicubic").clamp(-1, 1)
 
 
