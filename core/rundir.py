@@ -50,6 +50,21 @@ class RunFolder:
         """The finished pipeline; its presence marks the run as done."""
         return self.root / "model"
 
+    @property
+    def averages(self) -> Path:
+        """Snapshots of the averaged weights, from which averages of other widths are made."""
+        return self.root / "averages"
+
+    @property
+    def guard(self) -> Path:
+        """How often and why the training went back; there only when it did."""
+        return self.root / "guard.json"
+
+    @property
+    def rates(self) -> Path:
+        """What a range test of the learning rate found; a plot beside it."""
+        return self.root / "find_lr.json"
+
     def checkpoint(self, step: int) -> Path:
         """Folder of the checkpoint after `step` steps."""
         return self.checkpoints / f"step_{step:08d}"
@@ -58,9 +73,31 @@ class RunFolder:
         """Sample grid after `step` steps."""
         return self.samples / f"step_{step:08d}.png"
 
+    def average(self, step: int) -> Path:
+        """Averaged weights kept after `step` steps."""
+        return self.averages / f"step_{step:08d}.safetensors"
+
+    def best(self, step: int) -> Path:
+        """Averaged weights that were the best so far after `step` steps."""
+        return self.checkpoints / f"best_{step:08d}.safetensors"
+
     def steps_saved(self) -> list[int]:
         """Steps of the whole checkpoints, rising."""
-        return sorted(int(path.name.removeprefix("step_")) for path in self._saved())
+        return _steps(self.checkpoints, "step_????????")
 
-    def _saved(self) -> list[Path]:
-        return sorted(self.checkpoints.glob("step_????????")) if self.checkpoints.is_dir() else []
+    def steps_averaged(self) -> list[int]:
+        """Steps of the snapshots in `averages`, rising."""
+        return _steps(self.averages, "step_????????.safetensors")
+
+    def steps_best(self) -> list[int]:
+        """Steps of the best weights that are kept, rising."""
+        return _steps(self.checkpoints, "best_????????.safetensors")
+
+    def steps_drawn(self) -> list[int]:
+        """Steps of the sample grids, rising."""
+        return _steps(self.samples, "step_????????.png")
+
+
+def _steps(folder: Path, pattern: str) -> list[int]:
+    names = [path.name for path in folder.glob(pattern)] if folder.is_dir() else []
+    return sorted(int(name.partition("_")[2].partition(".")[0]) for name in names)

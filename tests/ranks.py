@@ -163,10 +163,10 @@ def _mishap(mishap: Mishap | None) -> Iterator[None]:
     if mishap is None:
         yield
         return
-    from core.training.loop import _Trainer
+    from core.training.looks import Looks
     from core.training.memory import TrainingPictures
 
-    real_batch, real_evaluate = TrainingPictures.batch, _Trainer._evaluate
+    real_batch, real_evaluate = TrainingPictures.batch, Looks.evaluate
 
     def batch(self: Any, step: int, **rest: Any) -> Any:
         if step == mishap.step and not mishap.evaluating:
@@ -178,5 +178,5 @@ def _mishap(mishap: Mishap | None) -> Iterator[None]:
             os.kill(os.getpid(), mishap.signal)
         return real_evaluate(self)
 
-    TrainingPictures.batch, _Trainer._evaluate = batch, evaluate  # type: ignore[method-assign]
+    TrainingPictures.batch, Looks.evaluate = batch, evaluate  # type: ignore[method-assign]
     yield

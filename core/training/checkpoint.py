@@ -2,8 +2,10 @@
 
     model.safetensors     the weights being trained
     ema.safetensors       their average, from which samples are made
+    narrow.safetensors    their shorter average, where snapshots are kept
+    uncertainty.safetensors   the learned weighting, where there is one
     optimizer.pt          the optimisers' moments (loaded with weights_only)
-    state.json            steps done, figures not yet logged
+    state.json            steps done, figures not yet logged, the scale of fp16's loss
 
 Order, noise and dropout are functions of (seed, step): no random state has to be kept.
 """
@@ -16,7 +18,9 @@ import torch
 from diffusers import UNet2DModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
 
+from core.diffusion.objective import LearnedUncertainty
 from core.errors import UserError
 from core.files import atomic_folder, read_json, write_json
 from core.rundir import RunFolder
@@ -29,9 +33,17 @@ class TrainingState:
     unet: UNet2DModel
     ema: UNet2DModel
     optimizers: list[torch.optim.Optimizer]
-    """AdamW, and Muon where it is used."""
+    """One, and Muon beside it where it is used."""
+    narrow: dict[str, Tensor] | None = None
+    """A second average, half as wide; None where no snapshots are kept."""
+    uncertainty: LearnedUncertainty | None = None
+    """What a learned weighting learns."""
+    scaler: GradScaler | None = None
+    """The scale of the loss in fp16."""
     step: int = 0
     """Steps done."""
+    averaged_step: int = 0
+    """The step after which the averages last moved."""
     unlogged: list[tuple[Tensor, Tensor]] = dataclasses.field(default_factory=list)
     """Loss and gradient norm of the steps since the last row of metrics.jsonl."""
 
@@ -42,12 +54,20 @@ def save_checkpoint(state: TrainingState, run: RunFolder, *, keep: int) -> Path:
     if folder.exists():
         return folder
     with atomic_folder(folder) as temporary:
-        save_file(_contiguous(state.unet), temporary / "model.safetensors")
-        save_file(_contiguous(state.ema), temporary / "ema.safetensors")
+        save_file(_contiguous(state.unet.state_dict()), temporary / "model.safetensors")
+        save_file(_contiguous(state.ema.state_dict()), temporary / "ema.safetensors")
+        if state.narrow is not None:
+            save_file(_contiguous(state.narrow), temporary / "narrow.safetensors")
+        if state.uncertainty is not None:
+            weights = state.uncertainty.state_dict()
+            save_file(_contiguous(weights), temporary / "uncertainty.safetensors")
         moments = [optimizer.state_dict() for optimizer in state.optimizers]
         torch.save(moments, temporary / "optimizer.pt")
         pending = [[float(loss), float(norm)] for loss, norm in state.unlogged]
-        write_json(temporary / "state.json", {"step": state.step, "unlogged": pending})
+        rest = {"step": state.step, "averaged_step": state.averaged_step, "unlogged": pending}
+        if state.scaler is not None:
+            rest["scaler"] = state.scaler.state_dict()
+        write_json(temporary / "state.json", rest)
     for step in run.steps_saved()[:-keep]:
         shutil.rmtree(run.checkpoint(step))
     return folder
@@ -66,11 +86,18 @@ def restore_checkpoint(state: TrainingState, run: RunFolder, step: int) -> None:
     try:
         state.unet.load_state_dict(load_file(folder / "model.safetensors"))
         state.ema.load_state_dict(load_file(folder / "ema.safetensors"))
+        if state.narrow is not None:
+            for name, tensor in load_file(folder / "narrow.safetensors").items():
+                state.narrow[name].copy_(tensor)
+        if state.uncertainty is not None:
+            state.uncertainty.load_state_dict(load_file(folder / "uncertainty.safetensors"))
         moments = torch.load(folder / "optimizer.pt", map_location="cpu", weights_only=True)
         for optimizer, values in zip(state.optimizers, moments, strict=True):
             optimizer.load_state_dict(values)
         rest = read_json(folder / "state.json")
-        state.step = int(rest["step"])
+        state.step, state.averaged_step = int(rest["step"]), int(rest["averaged_step"])
+        if state.scaler is not None:
+            state.scaler.load_state_dict(rest["scaler"])
         state.unlogged = [(torch.tensor(a), torch.tensor(b)) for a, b in rest["unlogged"]]
     except Exception as error:
         raise UserError(
@@ -79,5 +106,5 @@ def restore_checkpoint(state: TrainingState, run: RunFolder, step: int) -> None:
         ) from error
 
 
-def _contiguous(unet: UNet2DModel) -> dict[str, torch.Tensor]:
-    return {name: tensor.contiguous() for name, tensor in unet.state_dict().items()}
+def _contiguous(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.contiguous() for name, tensor in weights.items()}

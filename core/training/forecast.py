@@ -7,10 +7,11 @@ import time
 import torch
 
 from core.data.pinned import PinnedDataset
+from core.training.arithmetic import fast_kernels
 from core.training.checkpoint import TrainingState
 from core.training.config import TrainConfig
 from core.training.processes import Processes
-from core.training.step import Stepper, fast_kernels, new_state
+from core.training.step import Stepper, new_state
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -110,4 +111,5 @@ def _sizes(state: TrainingState) -> tuple[int, int]:
         if isinstance(value, torch.Tensor)
     )
     weights = sum(tensor.nbytes for tensor in state.unet.state_dict().values())
-    return 2 * weights + moments, weights
+    averages = 1 if state.narrow is None else 2
+    return (1 + averages) * weights + moments, weights

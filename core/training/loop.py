@@ -5,21 +5,22 @@ one (rank 0) writes and speaks; what it does alone, `Processes.from_first` has t
 """
 
 import contextlib
+import math
 import time
+from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
+from typing import Any, NoReturn
 
 import torch
 
 from core.data.pinned import PinnedDataset
-from core.diffusion.objective import held_out_loss
 from core.errors import UserError
-from core.files import exclusive, write_bytes
-from core.images import contact_sheet, png_bytes
+from core.files import exclusive
 from core.progress import progress
 from core.rundir import RunFolder
 from core.training.arithmetic import Compile, fast_kernels
-from core.training.averages import early_weights, save_snapshot, snapshot_steps
-from core.training.card import make_pipeline, save_model
+from core.training.averages import save_snapshot, snapshot_steps
 from core.training.checkpoint import newest_checkpoint, restore_checkpoint, save_checkpoint
 from core.training.claim import claim
 from core.training.config import TrainConfig
@@ -31,16 +32,14 @@ from core.training.guard import (
     trouble_with,
     words_of,
 )
+from core.training.looks import Looks, require_held_out
 from core.training.meeting import Place, ProcessTrouble
-from core.training.memory import pictures_of
 from core.training.processes import Patience, Processes, joined
 from core.training.record import Record
-from core.training.selection import best_weights, keep_best, prune_best, select
-from core.training.step import Stepper, new_state
+from core.training.selection import prune_best
+from core.training.step import Stepper, new_state, rate_share
 from core.training.stopping import Stopped, StopWish, signal_of, stop_wishes
 
-_GRID_STEPS = 12
-_GRID_GUIDANCE = 1.5
 _PATIENCE = Patience()
 
 
@@ -62,8 +61,8 @@ def train(
     compiled: whether to compile the network.
 
     Raises UserError when the folder holds another run, the data changed, or the training diverges
-    again and again; Stopped (a KeyboardInterrupt) after a checkpoint when SIGINT, SIGTERM, SIGUSR1 or
-    SIGUSR2 came to any process; ProcessTrouble when the others do not come or do not go on.
+    again and again; Stopped (a KeyboardInterrupt) after a checkpoint when SIGINT, SIGTERM, SIGUSR1
+    or SIGUSR2 came to any process; ProcessTrouble when the others do not come or do not go on.
     """
     run = RunFolder(folder)
     _require_pictures_for_all(config.batch_size, Place.from_environment().count, accumulate)
@@ -129,8 +128,8 @@ class _Trainer:
             halvings=self.halvings,
             compiled=compiled,
         )
-        self.ema_denoiser = self.stepper.denoiser_of(self.state.ema)
-        self.held_out = pictures_of(dataset, processes.device, split="validation")
+        self.looks = Looks(config, dataset, run, self.stepper)
+        self.snapshots = snapshot_steps(config)
 
     def run_to_end(self, wish: StopWish) -> None:
         """All remaining steps."""
@@ -193,7 +192,9 @@ class _Trainer:
         figures = {
             "loss": fmean(losses),
             "gradient_norm": fmean(norms),
-            "learning_rate": config.learning_rate * self.last_share,
+            "learning_rate": config.learning_rate
+            * self.stepper.rate
+            * rate_share(config, state.step - 1),
             "images_per_s": speed.images_per_s(state.step, config.batch_size),
         }
         record.add(state.step, figures)
@@ -202,10 +203,9 @@ class _Trainer:
     def _unlogged(self, record: Record) -> tuple[list[float], list[float]]:
         """Losses and gradient norms since the last row; the run goes back when they tell of
         trouble. The one place where the processor waits for the device."""
-        losses, norms = torch.tensor(self.state.unlogged).T.tolist()
-        why = trouble_with(
-            losses, norms, earlier=record.values("loss"), config=self.config
-        )
+        pairs = torch.stack([torch.stack(pair) for pair in self.state.unlogged])
+        losses, norms = pairs.T.tolist()
+        why = trouble_with(losses, norms, earlier=record.values("loss"), config=self.config)
         if why:
             self._go_back(why)
         return losses, norms
@@ -250,62 +250,11 @@ class _Trainer:
         if not (evaluates or draws):
             return False
         self.processes.at(f"the held-out loss and samples of step {step}")
-        return bool(
-            self.processes.from_first(lambda: self._look_alone(record, evaluates, draws))
-        )
-
-    def _look_alone(self, record: Record | None, evaluates: bool, draws: bool) -> bool:
-        assert record
-        step = self.state.step
-        if draws and not (self.run.grid(step).exists() and record.has("copy_rate", step=step)):
-            self._draw_grid(record)
-        if evaluates and len(self.held_out[0]) and not record.has("held_out_loss", step=step):
-            record.add(step, self._evaluate())
-        selection = select(record.rows, self.config)
-        if self.config.keep == "best" and selection.best and selection.best.step == step:
-            keep_best(self.state.ema.state_dict(), self.run, step)
-        return selection.stop
-
-    def _evaluate(self) -> dict[str, float]:
-        """Held-out loss of the averaged weights: mean, by noise level, by class."""
-        clean, labels = self.held_out
-        loss = held_out_loss(self.ema_denoiser, clean, labels, self.stepper.weighting)
-        names = self.dataset.label_names
-        return {
-            "held_out_loss": loss.mean,
-            **{f"held_out_loss/sigma_{level}": value for level, value in loss.by_level.items()},
-            **{f"held_out_loss/class_{names[k]}": value for k, value in loss.by_class.items()},
-        }
-
-    def _draw_grid(self) -> None:
-        """Two pictures of each class (of the first 16 classes) with the averaged weights."""
-        pipeline = make_pipeline(self.state.ema, self.config, self.dataset, self.stepper.statistics)
-        labels = [name for name in self.dataset.label_names[:16] for _ in range(2)]
-        pictures = pipeline.generate(
-            labels,
-            range(len(labels)),
-            guidance=_GRID_GUIDANCE,
-            steps=_GRID_STEPS,
-            solver="dpmpp-2m",
-        )
-        grid = contact_sheet(pictures, columns=min(8, len(pictures)), cell_px=128)
-        write_bytes(self.run.grid(self.state.step), png_bytes(grid))
+        return bool(self.processes.from_first(lambda: self.looks.look(record, evaluates, draws)))
 
     def save_model(self) -> None:
         """The run's result."""
-        pipeline = make_pipeline(self.state.ema, self.config, self.dataset, self.stepper.statistics)
-        save_model(self.run, pipeline, self.config, self.dataset)
-
-    def _require_finite(self, value: float) -> None:
-        if math.isfinite(value):
-            return
-        saved = self.run.steps_saved()
-        kept = f"step {saved[-1]} is kept in {self.run.checkpoints}" if saved else "none was saved"
-        raise UserError(
-            f"the loss is {value} at step {self.state.step}; last good checkpoint: {kept}. Train "
-            f"again into another --out with --learning-rate {self.config.learning_rate / 3:.2g} "
-            "(it was too high for this data) or --precision fp32"
-        )
+        self.looks.save_model(halvings_of(self.run))
 
 
 class _Speed:
@@ -320,6 +269,18 @@ class _Speed:
         speed = (step - self._step) * batch_size / (now - self._begun)
         self._step, self._begun = step, now
         return speed
+
+
+def _finish(trainer: _Trainer, processes: Processes, wish: StopWish) -> int | None:
+    """Train to the end and save the model; the step to go on from if it diverged."""
+    try:
+        trainer.run_to_end(wish)
+    except WentBackError as back:
+        if processes.first:
+            print(back)
+        return back.step
+    processes.from_first(trainer.save_model)
+    return None
 
 
 def _require_pictures_for_all(batch_size: int, processes: int, accumulate: int) -> None:
@@ -340,6 +301,8 @@ def _begin(
     if run.model.exists():
         print(f"{run.model} is finished already: nothing to do")
         return None
+    require_held_out(config, dataset)
+    settle(run)
     step = newest_checkpoint(run)
     if step:
         print(f"going on from step {step} of {config.steps}")

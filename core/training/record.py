@@ -16,9 +16,8 @@ class Record:
 
     def __init__(self, run: RunFolder, *, resume_step: int) -> None:
         run.root.mkdir(parents=True, exist_ok=True)
-        kept = _drop_rows_after(run.metrics, resume_step)
-        self.evaluated = {int(row["step"]) for row in kept if "held_out_loss" in row}
-        """Steps with a held-out loss."""
+        self.rows = _drop_rows_after(run.metrics, resume_step)
+        """All rows so far."""
         self._file = run.metrics.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(run.tensorboard), purge_step=resume_step + 1)
 
@@ -36,13 +35,20 @@ class Record:
 
     def add(self, step: int, figures: dict[str, float]) -> None:
         """One row of metrics.jsonl: `step` and the figures."""
-        self._file.write(json.dumps({"step": step, **figures}) + "\n")
+        self.rows.append({"step": step, **figures})
+        self._file.write(json.dumps(self.rows[-1]) + "\n")
         self._file.flush()
         os.fsync(self._file.fileno())
-        if "held_out_loss" in figures:
-            self.evaluated.add(step)
         for name, value in figures.items():
             self._board.add_scalar(name, value, step)
+
+    def has(self, name: str, *, step: int) -> bool:
+        """Whether a figure of a step is there already."""
+        return any(row["step"] == step and name in row for row in reversed(self.rows))
+
+    def values(self, name: str) -> list[float]:
+        """All values of a figure so far, in the order of the rows."""
+        return [row[name] for row in self.rows if name in row]
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:

@@ -5,29 +5,30 @@ its rows of it. Gradients and loss are sums over the global batch divided by its
 uneven shares weigh what they should.
 """
 
-import contextlib
 import copy
+import dataclasses
 import math
-from collections.abc import Iterator
 
 import torch
 from diffusers import UNet2DModel
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.amp.grad_scaler import GradScaler
 
 from core.data.pinned import PinnedDataset
 from core.diffusion.denoiser import Denoiser, build_unet
-from core.diffusion.ema import ema_gamma, ema_update
-from core.diffusion.objective import Weighting, denoising_loss
+from core.diffusion.objective import LearnedUncertainty, Weighting, denoising_loss
 from core.diffusion.patches import PatchStatistics, measure_patches
 from core.errors import UserError
 from core.seeds import mixed_seed
+from core.training.arithmetic import Compile, compile_where_it_pays, network_dtype
+from core.training.averages import averaging_due, move_averages
 from core.training.checkpoint import TrainingState
 from core.training.config import TrainConfig
 from core.training.dropout import use_row_dropout
 from core.training.memory import TrainingPictures, pictures_of
 from core.training.optimizers import new_optimizers
 from core.training.processes import Processes
+from core.training.told import tell_network, telling
 
 
 class Stepper:
@@ -41,42 +42,87 @@ class Stepper:
         processes: Processes,
         *,
         accumulate: int = 1,
+        halvings: int = 0,
         hold_pictures: bool = True,
+        compiled: Compile = "off",
     ) -> None:
-        self.config, self.state = config, state
+        """halvings: how often the run went back (`core.training.guard`): as often the rate is
+        halved, and order, noise and dropout are drawn anew."""
+        if halvings:
+            config = dataclasses.replace(config, seed=mixed_seed(config.seed, halvings, 4))
+        self.config, self.state, self.rate = config, state, 0.5**halvings
         self._processes, self._accumulate = processes, accumulate
         self._pictures = TrainingPictures(dataset, config, processes.device, hold=hold_pictures)
-        self.statistics = measured_patches(dataset, config.patch)
+        self.statistics = measured_patches(dataset, config.patch, whiten=config.whiten)
         self._denoiser = self.denoiser_of(state.unet)
+        compile_where_it_pays(self._denoiser, compiled, processes.device, steps=config.steps)
+        self._trained = list(state.unet.parameters())
+        if state.uncertainty is not None:
+            self._trained += state.uncertainty.parameters()
         self._dropouts = use_row_dropout(state.unet, config.batch_size)
-        self.weighting = Weighting(sigma_data=config.sigma_data, sigma_floor=config.sigma_floor)
-        self._gamma = ema_gamma(config.ema_width)
+        self.weighting = Weighting(
+            sigma_data=config.sigma_data,
+            sigma_floor=config.sigma_floor,
+            kind=config.weighting,
+            gamma=config.snr_gamma,
+            prediction=config.prediction,
+            scale=self.statistics.scale,
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where this process computes."""
+        return self._processes.device
 
     def denoiser_of(self, unet: UNet2DModel) -> Denoiser:
         """The preconditioned network around these weights."""
         denoiser = Denoiser(unet, self.statistics, self.config.prediction)
-        denoiser.bf16 = use_bf16(self.config.precision, self._processes.device)
+        denoiser.autocast_dtype = network_dtype(self.config.precision, self._processes.device)
         return denoiser.to(self._processes.device)
 
-    def step(self) -> tuple[Tensor, Tensor]:
-        """One optimiser step; the global batch's loss and gradient norm, still on the device."""
-        state, config = self.state, self.config
-        share = rate_share(config, state.step)
-        for optimizer in state.optimizers:
+    def step(self, share: float | None = None) -> tuple[Tensor, Tensor]:
+        """One optimiser step; the global batch's loss and gradient norm, still on the device.
+
+        share: of the highest rates; default: what the config and the halvings say.
+        """
+        state = self.state
+        self._set_rates(self.share() if share is None else share)
+        loss = self._backward()
+        self._processes.add_up([*(w.grad for w in self._trained if w.grad is not None), loss])
+        norm = self._move_weights()
+        state.step += 1
+        if averaging_due(self.config, state.step):
+            move_averages(state, self.config)
+        return loss, norm
+
+    def share(self) -> float:
+        """Share of the highest rates that the next step uses."""
+        return self.rate * rate_share(self.config, self.state.step)
+
+    def _set_rates(self, share: float) -> None:
+        for optimizer in self.state.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["highest_lr"] * share
-        loss = self._backward()
-        weights = list(state.unet.parameters())
-        self._processes.add_up([*(w.grad for w in weights if w.grad is not None), loss])
-        norm = torch.nn.utils.clip_grad_norm_(weights, config.clip_norm)
-        for optimizer in state.optimizers:
-            optimizer.step()
+
+    def _move_weights(self) -> Tensor:
+        """Clip the gradients and let the optimisers step; the norm that the gradients had.
+
+        In fp16 a step whose scaled gradients overflowed is left out, and its norm given as 0.
+        """
+        optimizers, scaler = self.state.optimizers, self.state.scaler
+        for optimizer in optimizers if scaler else ():
+            scaler.unscale_(optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.state.unet.parameters(), self.config.clip_norm)
+        for optimizer in optimizers:
+            if scaler:
+                scaler.step(optimizer)
+            else:
+                optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        state.step += 1
-        ema_update(
-            state.ema.parameters(), state.unet.parameters(), step=state.step, gamma=self._gamma
-        )
-        return loss, norm
+        if scaler:
+            scaler.update()
+            norm = torch.where(norm.isfinite(), norm, 0)
+        return norm
 
     def _backward(self) -> Tensor:
         """Gradients of this process's share of the loss, in micro-batches; the share."""
@@ -89,12 +135,15 @@ class Stepper:
             torch.manual_seed(mixed_seed(config.seed, step, 3))
             for dropout in self._dropouts:
                 dropout.rows = part.rows
-            losses = denoising_loss(
-                self._denoiser, part.clean, part.sigma, part.noise, part.labels, self.weighting
-            )
+            with telling(self.state.unet, part.told):
+                losses = denoising_loss(
+                    self._denoiser, part.clean, part.sigma, part.noise, part.labels, self.weighting
+                )
             loss = losses.sum() / config.batch_size
-            loss.backward()  # type: ignore[no-untyped-call]
             share += loss.detach()
+            if self.state.scaler:
+                loss = self.state.scaler.scale(loss)
+            loss.backward()  # type: ignore[no-untyped-call]
         return share
 
 
@@ -103,27 +152,9 @@ def rate_share(config: TrainConfig, step: int) -> float:
     warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
     if config.decay == "constant":
         return warm
+    if config.decay == "late":
+        return warm * min(1.0, (config.steps - step) / max(1.0, config.decay_share * config.steps))
     return warm * (1 + math.cos(math.pi * step / config.steps)) / 2
-
-
-def use_bf16(precision: str, device: torch.device) -> bool:
-    """Whether the network runs in bfloat16; "auto" asks the processor for native products."""
-    if precision != "auto":
-        return precision == "bf16"
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
-@contextlib.contextmanager
-def fast_kernels(device: torch.device) -> Iterator[None]:
-    """Attention by plain products on the CPU, where the fused backward is 2 to 4 times slower."""
-    if device.type == "cpu":
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    else:
-        torch.set_float32_matmul_precision("high")
-        yield
 
 
 def new_state(config: TrainConfig, dataset: PinnedDataset, device: torch.device) -> TrainingState:
@@ -145,16 +176,28 @@ def new_state(config: TrainConfig, dataset: PinnedDataset, device: torch.device)
         attention_levels=config.attention_levels,
         dropout=config.dropout,
     ).to(device, memory_format=torch.channels_last)
+    if config.augment:
+        tell_network(unet)
     ema = copy.deepcopy(unet).eval().requires_grad_(False)
     if config.gradient_checkpointing:
         unet.enable_gradient_checkpointing()
-    bf16 = use_bf16(config.precision, device)
-    return TrainingState(unet=unet, ema=ema, optimizers=new_optimizers(unet, config, bf16=bf16))
+    dtype = network_dtype(config.precision, device)
+    uncertainty = LearnedUncertainty().to(device) if config.weighting == "learned" else None
+    return TrainingState(
+        unet=unet,
+        ema=ema,
+        narrow={name: tensor.detach().clone() for name, tensor in unet.named_parameters()}
+        if config.snapshots
+        else None,
+        optimizers=new_optimizers(unet, config, bf16=dtype is torch.bfloat16),
+        uncertainty=uncertainty,
+        scaler=GradScaler(device.type) if dtype is torch.float16 else None,
+    )
 
 
-def measured_patches(dataset: PinnedDataset, patch: int) -> PatchStatistics:
+def measured_patches(dataset: PinnedDataset, patch: int, *, whiten: bool = True) -> PatchStatistics:
     """Block statistics of up to 1024 training pictures."""
     pictures, _ = pictures_of(dataset, torch.device("cpu"), at_most=1024, split="train")
     if len(pictures) == 0:
         raise UserError(f"{dataset.folder} has no training pictures")
-    return measure_patches(pictures, patch)
+    return measure_patches(pictures, patch, whiten=whiten)

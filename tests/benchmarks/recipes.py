@@ -35,9 +35,10 @@ from core.evaluation.recognition import Recognizer, train_recognizer  # noqa: E4
 from core.files import read_json, write_json  # noqa: E402
 from core.images import unpremultiply  # noqa: E402
 from core.sampleset import open_sample_set  # noqa: E402
+from core.training.arithmetic import fast_kernels  # noqa: E402
 from core.training.config import TrainConfig, preset  # noqa: E402
 from core.training.processes import Processes  # noqa: E402
-from core.training.step import Stepper, fast_kernels, new_state  # noqa: E402
+from core.training.step import Stepper, new_state  # noqa: E402
 
 RECIPES: dict[str, dict[str, object]] = {
     "starter": {},

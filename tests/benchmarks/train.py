@@ -27,10 +27,11 @@ sys.path.insert(0, str(ROOT))
 
 from core.data.pinned import PinnedDataset, open_pinned  # noqa: E402  # after the path is set
 from core.data.prepare import PrepareConfig, prepare  # noqa: E402
+from core.training.arithmetic import fast_kernels, use_bf16  # noqa: E402
 from core.training.config import preset  # noqa: E402
 from core.training.memory import pictures_of  # noqa: E402
 from core.training.processes import Processes  # noqa: E402
-from core.training.step import Stepper, fast_kernels, new_state, use_bf16  # noqa: E402
+from core.training.step import Stepper, new_state  # noqa: E402
 from tests.benchmarks.reference import ReferenceTraining  # noqa: E402
 
 
