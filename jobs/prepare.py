@@ -43,7 +43,7 @@ def run(flags: PrepareFlags) -> str:
     out = _out(flags)
     result = prepare(flags.config, out, workers=flags.workers or core_count())
     _report(result)
-    fitting = fitting_preset(flags.config.size_px)
+    fitting = fitting_preset(result.dataset.network_shape_chw[1])
     print(f"next: python jobs/train.py --data {shlex.quote(str(out))} --preset {fitting}")
     return f"{result.rejected} pictures rejected" + _where_rejected(result)
 
@@ -72,6 +72,12 @@ def _report(result: Prepared) -> None:
         f"{len(data.label_names)} classes: {sizes}"
     )
     print(f"  licence {data.licence}; digest {data.digest}")
+    if data.latents is not None:
+        channels, height, width = data.network_shape_chw
+        print(
+            f"  latents {channels}×{height}×{width} of {data.facts['encoder']['class']}, which "
+            f"gives pictures back at {data.facts['encoder']['reconstruction_psnr_db']} dB"
+        )
     if result.ignored:
         print(f"  {result.ignored} other files ignored")
     with (data.folder / "duplicates.jsonl").open(encoding="utf-8") as file:

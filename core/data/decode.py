@@ -59,7 +59,8 @@ def decode(
     The first frame of an animation; upright; in sRGB. With `enough_px`, a JPEG may be decoded at
     1/2, 1/4 or 1/8 scale (inside the DCT) as long as its shorter side keeps that many pixels; with
     `exact_px`, also at the scale that makes it exactly so long, which equals the mean of the coded
-    values within 43 dB and more (median 52 of small photographs, 47 of large ones). Raises UnreadableError with the reason.
+    values within 43 dB and more (median 52 of small photographs, 47 of large ones). Raises
+    UnreadableError with the reason.
     """
     pixels = _everyday_jpeg(data, enough_px, exact_px, max_megapixels)
     if pixels is not None:

@@ -3,6 +3,7 @@
     images.npy       uint8 N×H×W×C, C-order; colour premultiplied by alpha when C = 4
     labels.npy       int64 N, indices into dataset.json's `labels`
     scores.npy       float64 N, what curators gave, NaN for pictures without; only if any has one
+    latents.npy      float16 N×2×C×h×w with `encoder/`, when asked for: see core.data.encode
     items.jsonl      one row per picture, in order: file_name, sha256, label, split, group, …
     rejected.jsonl   what could not be read, and why
     duplicates.jsonl groups of pictures that show the same thing
@@ -30,6 +31,7 @@ from core.images import Picture
 
 FORMAT = "menagerie-pinned-1"
 DONE = "dataset.json"
+LATENTS = "latents.npy"
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
@@ -71,6 +73,9 @@ class PinnedDataset:
     scores: NDArray[np.float64] | None
     """N scores that curators gave, higher is better, NaN for none; None when no picture has one."""
     label_names: tuple[str, ...]
+    latents: NDArray[np.float16] | None
+    """Read-only memory map, N×2×C×h×w: each picture's latents, then its mirror image's, scaled as
+    the autoencoder's config says; None without them."""
     split: dict[SplitName, range]
     """Row ranges of train, validation and test; a range may be empty."""
     size_px: int
@@ -82,6 +87,14 @@ class PinnedDataset:
     """May pictures made from these be passed on? None when a licence is unknown."""
     facts: dict[str, Any]
     """All of dataset.json."""
+
+    @property
+    def network_shape_chw(self) -> tuple[int, int, int]:
+        """Channels, height and width of what a network is trained on: latents where there are."""
+        if self.latents is not None:
+            channels, height, width = self.latents.shape[2:]
+            return channels, height, width
+        return self.channels, self.size_px, self.size_px
 
     def part(self, name: SplitName) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """One split's pictures (a view of the memory map) and labels."""
@@ -153,6 +166,17 @@ def write_pinned(
     return digest
 
 
+def amend_pinned(folder: Path, *, files: Sequence[str], facts: Mapping[str, Any]) -> str:
+    """Add files and facts to a pinned dataset that is not yet in use; returns its new digest."""
+    known = read_json(folder / DONE)
+    del known["digest"]
+    known["files"] |= {name: digest_file(folder / name) for name in files}
+    known |= facts
+    digest = digest_of(known)
+    write_json(folder / DONE, known | {"digest": digest})
+    return digest
+
+
 def open_pinned(folder: Path, *, verify: bool = False) -> PinnedDataset:
     """Open a pinned dataset; with `verify`, every file's digest is checked (reads all of it).
 
@@ -179,6 +203,9 @@ def open_pinned(folder: Path, *, verify: bool = False) -> PinnedDataset:
         labels=_load(folder / "labels.npy", shape[:1], np.dtype(np.int64), mapped=False),
         scores=_load(folder / "scores.npy", shape[:1], np.dtype(np.float64), mapped=False)
         if "scores.npy" in facts["files"]
+        else None,
+        latents=_load(folder / LATENTS, _latents_shape(facts), np.dtype(np.float16), mapped=True)
+        if LATENTS in facts["files"]
         else None,
         label_names=tuple(facts["labels"]),
         split={name: range(*facts["split"][name]) for name in SPLITS},
@@ -238,6 +265,10 @@ def _write_images(folder: Path, images: Iterable[Picture], shape: tuple[int, ...
     if written != shape[0]:
         raise ValueError(f"{written} pictures for {shape[0]} items")
     return sha256.hexdigest()
+
+
+def _latents_shape(facts: Mapping[str, Any]) -> tuple[int, ...]:
+    return (facts["count"], 2, *facts["encoder"]["latent_chw"])
 
 
 def _load(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], *, mapped: bool) -> Any:

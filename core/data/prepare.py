@@ -13,6 +13,7 @@ from typing import Any, Literal
 from core.config import config_to_dict, differing_fields, load_config, save_config
 from core.data.decode import UnreadableError
 from core.data.duplicates import Level, find_groups
+from core.data.encode import encode_dataset, require_fitting
 from core.data.pinned import (
     DONE,
     SPLITS,
@@ -96,6 +97,10 @@ class PrepareConfig:
     """Pictures longer than this many times their width, or the reverse, are rejected."""
     max_megapixels: float = 100.0
     """Pictures with more pixels than this are rejected: they may be decompression bombs."""
+    encode: str | None = None
+    """Also write each picture as the latents of an autoencoder (diffusers' AutoencoderKL, -Tiny or
+    -DC), which training then uses: for 256 px and more. Its folder, or on the hub OWNER/NAME or
+    OWNER/NAME/FOLDER."""
 
     def __post_init__(self) -> None:
         if not SIZES_PX[0] <= self.size_px <= SIZES_PX[1]:
@@ -143,12 +148,15 @@ def prepare(config: PrepareConfig, out: Path, *, workers: int = 1) -> Prepared:
     if finished:
         _check_unchanged(finished, source, listing, config)
         return _prepared(finished, listing, reused=True)
+    autoencoder = _autoencoder(config)
     with atomic_folder(out) as folder:
         scanned = scan(
             source, listing.entries, _scan_settings(config), folder=folder, workers=workers
         )
         _write(config, source, listing, scanned, folder)
         remove_scratch(folder)
+        if autoencoder is not None:
+            encode_dataset(folder, autoencoder)
         save_config(config, folder / _CONFIG)
     return _prepared(open_pinned(out), listing, reused=False)
 
@@ -179,6 +187,18 @@ def open_source(config: PrepareConfig) -> Source:
         f"there is no source {name!r}: give `starter`, a folder, a .zip, a .parquet, or a "
         "Hugging Face data set as OWNER/NAME or hf:NAME"
     )
+
+
+def _autoencoder(config: PrepareConfig) -> Any:
+    """The autoencoder that the config names, or None; opened early: what is wrong shows at once."""
+    if config.encode is None:
+        return None
+    from core.diffusion.autoencoder import open_autoencoder
+
+    autoencoder = open_autoencoder(config.encode)
+    channels = autoencoder.config.in_channels if config.channels == "auto" else int(config.channels)
+    require_fitting(autoencoder, size_px=config.size_px, channels=channels)
+    return autoencoder
 
 
 def _choose(listing: Listing, config: PrepareConfig) -> Listing:

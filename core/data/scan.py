@@ -106,7 +106,7 @@ class _Worker:
             sha256 = check_digest(entry, found)
             # What JPEG's own scaling leaves to average: with it, hires photographs come out within
             # 38 dB and more of a full decode. It works on coded values, hence more for light, and
-            # averages as `area` does: where nothing is left to do, that is the result (43 dB and more).
+            # averages as `area` does: where nothing is left to do, that is the result (43 dB).
             transform = self.settings.transform
             srgb = transform.colour_space == "srgb"
             found = decode(
