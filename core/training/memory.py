@@ -16,7 +16,9 @@ from core.data.pinned import PinnedDataset, SplitName
 from core.diffusion.pixels import as_network_input
 from core.diffusion.schedule import NoiseSchedule
 from core.seeds import mixed_seed
+from core.training.augment import changed, draw_changes
 from core.training.config import TrainConfig
+from core.training.order import epoch_order, score_weights
 
 _GPU_SHARE = 0.25
 """Largest share of a GPU's free memory that the pictures may take; beyond it they stay outside."""
@@ -36,12 +38,18 @@ class Batch:
     """N×C×H×W unit noise."""
     rows: Tensor
     """N places in the global batch."""
+    told: Tensor | None = None
+    """N×8 numbers of what was done to the pictures, see `augment.CHANGES`; None = nothing."""
 
     def parts(self, count: int) -> "list[Batch]":
         """Nearly equal micro-batches; fewer than `count` when there are not so many pictures."""
-        names = [field.name for field in dataclasses.fields(self)]
-        split = [getattr(self, name).tensor_split(min(count, len(self.rows))) for name in names]
-        return [Batch(**dict(zip(names, part, strict=True))) for part in zip(*split, strict=True)]
+        count = min(count, len(self.rows))
+        split = {
+            name: values.tensor_split(count)
+            for name, values in vars(self).items()
+            if values is not None
+        }
+        return [Batch(**{name: part[k] for name, part in split.items()}) for k in range(count)]
 
 
 class TrainingPictures:
@@ -56,10 +64,10 @@ class TrainingPictures:
         hold: bool = True,
     ) -> None:
         self._map, labels = dataset.part("train")
-        self._config = config
-        self._device = device
+        self._config, self._device = config, device
         self._no_label = len(dataset.label_names)
         self._labels = torch.from_numpy(np.array(labels))
+        self._weights = score_weights(dataset, config.score_weight)
         self._held = _hold(self._map, device) if hold else None
         self._order_epoch = -1
         self._order = torch.empty(0, dtype=torch.int64)
@@ -69,26 +77,45 @@ class TrainingPictures:
 
     def batch(self, step: int, *, rank: int = 0, processes: int = 1) -> Batch:
         """Rank's slice of the global batch of `step` (from 0)."""
-        config = self._config
+        config, count = self._config, self._config.batch_size
         generator = torch.Generator().manual_seed(mixed_seed(config.seed, step, 1))
-        count = config.batch_size
-        shape = (count, *_chw(self._map))
-        noise = torch.randn(shape, generator=generator)
+        noise = self._noise(step, generator)
         sigma = noise_schedule(config).draw(count, generator)
         flipped = torch.rand(count, generator=generator) < (0.5 if config.flip else 0.0)
         dropped = torch.rand(count, generator=generator) < config.label_drop
         rows = self._rows(step)
         mine = slice(count * rank // processes, count * (rank + 1) // processes)
-        labels = self._labels[rows].masked_fill(dropped, self._no_label)[mine]
-        clean = as_network_input(self._pictures(rows[mine]))
-        mirror = flipped[mine].to(clean.device)[:, None, None, None]
-        clean = torch.where(mirror, clean.flip(3), clean)
+        labels = self._labels[rows].masked_fill(dropped, self._no_label)
+        clean = self._clean(rows[mine], flipped[mine])
+        told = self._changes(step)
+        if told is not None:
+            told = _sent(told[mine], self._device)
+            clean = changed(clean, told)
         return Batch(
             clean=clean,
-            labels=labels.to(self._device),
-            sigma=sigma[mine].to(self._device),
-            noise=noise[mine].to(self._device),
+            labels=_sent(labels[mine], self._device),
+            sigma=_sent(sigma[mine], self._device),
+            noise=noise[mine],
             rows=torch.arange(mine.start, mine.stop, device=self._device),
+            told=told,
+        )
+
+    def _noise(self, step: int, generator: torch.Generator) -> Tensor:
+        """The global batch's noise on the device: a GPU draws its own, quicker than it is sent."""
+        shape = (self._config.batch_size, *_chw(self._map))
+        if self._device.type == "cuda":
+            generator = torch.Generator(self._device)
+            generator.manual_seed(mixed_seed(self._config.seed, step, 6))
+        return torch.randn(shape, generator=generator, device=generator.device)
+
+    def _changes(self, step: int) -> Tensor | None:
+        """What is done to the pictures of the global batch; None without augmentation."""
+        config = self._config
+        if config.augment == 0:
+            return None
+        generator = torch.Generator().manual_seed(mixed_seed(config.seed, step, 5))
+        return draw_changes(
+            config.batch_size, chance=config.augment, mirror=not config.flip, generator=generator
         )
 
     def _rows(self, step: int) -> Tensor:
@@ -105,15 +132,25 @@ class TrainingPictures:
     def _epoch_order(self, epoch: int) -> Tensor:
         if epoch != self._order_epoch:
             generator = torch.Generator().manual_seed(mixed_seed(self._config.seed, epoch, 2))
-            self._order = torch.randperm(len(self), generator=generator)
+            self._order = epoch_order(len(self), self._weights, generator)
             self._order_epoch = epoch
         return self._order
 
-    def _pictures(self, rows: Tensor) -> Tensor:
-        """uint8 N×H×W×C on the device."""
+    def _clean(self, rows: Tensor, flipped: Tensor) -> Tensor:
+        """Network input, N×C×H×W, some of it mirrored."""
+        clean = as_network_input(self._chosen(rows))
+        if not self._config.flip:
+            return clean
+        mirror = _sent(flipped, self._device)[:, None, None, None]
+        return torch.where(mirror, clean.flip(3), clean)
+
+    def _chosen(self, rows: Tensor) -> Tensor:
+        """Stored pictures, on the device."""
         if self._held is None:
-            return torch.from_numpy(self._map[rows.numpy()]).to(self._device)
-        return self._held[rows.to(self._held.device)].to(self._device, non_blocking=True)
+            return _sent(torch.from_numpy(self._map[rows.numpy()]), self._device)
+        if self._held.device.type == self._device.type:
+            return self._held[_sent(rows, self._device)]
+        return _sent(self._held[rows], self._device)
 
 
 def noise_schedule(config: TrainConfig) -> NoiseSchedule:
@@ -136,16 +173,20 @@ def pictures_of(
     return clean, torch.from_numpy(np.array(labels[rows])).to(device)
 
 
+def _sent(values: Tensor, device: torch.device) -> Tensor:
+    """On the device. To a GPU from pinned memory: an ordinary copy would wait for its work."""
+    if device.type == "cpu":
+        return values
+    return values.pin_memory().to(device, non_blocking=True)
+
+
 def _hold(images: np.ndarray, device: torch.device) -> Tensor | None:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         if images.nbytes < free * _GPU_SHARE:
             return torch.from_numpy(np.array(images)).to(device)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
-    if images.nbytes > memory / 2:
-        return None
-    held = torch.from_numpy(np.array(images))
-    return held.pin_memory() if device.type == "cuda" else held
+    return None if images.nbytes > memory / 2 else torch.from_numpy(np.array(images))
 
 
 def _chw(images_nhwc: np.ndarray) -> tuple[int, int, int]:
