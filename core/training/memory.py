@@ -7,14 +7,17 @@ any number of processes share one global batch.
 
 import dataclasses
 import os
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from core.data.pinned import PinnedDataset, SplitName
 from core.diffusion.pixels import as_network_input
 from core.diffusion.schedule import NoiseSchedule
+from core.errors import UserError
 from core.seeds import mixed_seed
 from core.training.augment import changed, draw_changes
 from core.training.config import TrainConfig
@@ -29,7 +32,7 @@ class Batch:
     """One process's share of a step's pictures, on its device."""
 
     clean: Tensor
-    """N×C×H×W float32 in [-1, 1], premultiplied."""
+    """N×C×H×W float32: premultiplied pictures in [-1, 1], or latents."""
     labels: Tensor
     """N class indices; dropped ones are `no_label`."""
     sigma: Tensor
@@ -63,7 +66,10 @@ class TrainingPictures:
         *,
         hold: bool = True,
     ) -> None:
-        self._map, labels = dataset.part("train")
+        _require_changeable(dataset, config)
+        self._map, labels = _stored(dataset, "train")
+        self._shape_chw = dataset.network_shape_chw
+        self._latent = dataset.latents is not None
         self._config, self._device = config, device
         self._no_label = len(dataset.label_names)
         self._labels = torch.from_numpy(np.array(labels))
@@ -102,7 +108,7 @@ class TrainingPictures:
 
     def _noise(self, step: int, generator: torch.Generator) -> Tensor:
         """The global batch's noise on the device: a GPU draws its own, quicker than it is sent."""
-        shape = (self._config.batch_size, *_chw(self._map))
+        shape = (self._config.batch_size, *self._shape_chw)
         if self._device.type == "cuda":
             generator = torch.Generator(self._device)
             generator.manual_seed(mixed_seed(self._config.seed, step, 6))
@@ -137,20 +143,23 @@ class TrainingPictures:
         return self._order
 
     def _clean(self, rows: Tensor, flipped: Tensor) -> Tensor:
-        """Network input, N×C×H×W, some of it mirrored."""
+        """Network input, N×C×H×W, some of it mirrored; of latents, both kinds are stored."""
+        if self._latent:
+            return self._chosen(rows, flipped.long()).float()
         clean = as_network_input(self._chosen(rows))
         if not self._config.flip:
             return clean
         mirror = _sent(flipped, self._device)[:, None, None, None]
         return torch.where(mirror, clean.flip(3), clean)
 
-    def _chosen(self, rows: Tensor) -> Tensor:
-        """Stored pictures, on the device."""
+    def _chosen(self, *index: Tensor) -> Tensor:
+        """What is stored there, on the device."""
         if self._held is None:
-            return _sent(torch.from_numpy(self._map[rows.numpy()]), self._device)
+            places = tuple(axis.numpy() for axis in index)
+            return _sent(torch.from_numpy(self._map[places]), self._device)
         if self._held.device.type == self._device.type:
-            return self._held[_sent(rows, self._device)]
-        return _sent(self._held[rows], self._device)
+            return self._held[tuple(_sent(axis, self._device) for axis in index)]
+        return _sent(self._held[index], self._device)
 
 
 def noise_schedule(config: TrainConfig) -> NoiseSchedule:
@@ -167,10 +176,26 @@ def pictures_of(
     dataset: PinnedDataset, device: torch.device, *, at_most: int = 256, split: SplitName
 ) -> tuple[Tensor, Tensor]:
     """Evenly spaced pictures of a split as network input, N×C×H×W, and their labels, N."""
-    images, labels = dataset.part(split)
-    rows = np.unique(np.linspace(0, len(images) - 1, min(at_most, len(images))).astype(int))
-    clean = as_network_input(torch.from_numpy(np.array(images[rows])).to(device))
+    stored, labels = _stored(dataset, split)
+    rows = np.unique(np.linspace(0, len(stored) - 1, min(at_most, len(stored))).astype(int))
+    chosen = torch.from_numpy(np.array(stored[rows])).to(device)
+    clean = as_network_input(chosen) if dataset.latents is None else chosen[:, 0].float()
     return clean, torch.from_numpy(np.array(labels[rows])).to(device)
+
+
+def _stored(dataset: PinnedDataset, split: SplitName) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """A split's latents (N×2×C×h×w, see PinnedDataset) or else its pictures, and its labels."""
+    images, labels = dataset.part(split)
+    rows = dataset.split[split]
+    return (images if dataset.latents is None else dataset.latents[rows.start : rows.stop]), labels
+
+
+def _require_changeable(dataset: PinnedDataset, config: TrainConfig) -> None:
+    if config.augment and dataset.latents is not None:
+        raise UserError(
+            f"--augment is {config.augment:g}, but {dataset.folder} holds latents, which cannot be "
+            "turned or coloured: leave --augment at 0, or prepare the pictures without --encode"
+        )
 
 
 def _sent(values: Tensor, device: torch.device) -> Tensor:
@@ -180,15 +205,10 @@ def _sent(values: Tensor, device: torch.device) -> Tensor:
     return values.pin_memory().to(device, non_blocking=True)
 
 
-def _hold(images: np.ndarray, device: torch.device) -> Tensor | None:
+def _hold(images: NDArray[Any], device: torch.device) -> Tensor | None:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         if images.nbytes < free * _GPU_SHARE:
             return torch.from_numpy(np.array(images)).to(device)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
     return None if images.nbytes > memory / 2 else torch.from_numpy(np.array(images))
-
-
-def _chw(images_nhwc: np.ndarray) -> tuple[int, int, int]:
-    _, height, width, channels = images_nhwc.shape
-    return channels, height, width

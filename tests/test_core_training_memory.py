@@ -1,0 +1,142 @@
+"""Training pictures: in which order, how often, from latents; and the memory that steps take."""
+
+import dataclasses
+from pathlib import Path
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+
+from core.data.pinned import PinnedDataset, open_pinned, write_pinned
+from core.data.prepare import PrepareConfig, prepare
+from core.errors import UserError
+from core.training.memory import TrainingPictures, pictures_of
+from core.training.order import epoch_order, score_weights
+from core.training.processes import Processes
+from core.training.step import Stepper, new_state
+from tests.tiny import tiny_config, tiny_dataset
+
+CPU = torch.device("cpu")
+
+
+def scored(dataset: PinnedDataset, folder: Path, scores: list[float | None]) -> PinnedDataset:
+    """The same pictures, the first ones with these scores."""
+    items = [
+        dataclasses.replace(item, score=scores[row] if row < len(scores) else None)
+        for row, item in enumerate(dataset.items())
+    ]
+    folder.mkdir()
+    write_pinned(
+        folder,
+        images=dataset.images_nhwc,
+        items=items,
+        label_names=dataset.label_names,
+        transform={"size_px": dataset.size_px, "channels": dataset.channels},
+        source={"kind": "test"},
+    )
+    return open_pinned(folder)
+
+
+def epoch(pictures: TrainingPictures, number: int) -> list[int]:
+    """The rows of an epoch of 8 pictures in batches of 4."""
+    return torch.cat([pictures._rows(2 * number), pictures._rows(2 * number + 1)]).tolist()
+
+
+def test_liked_pictures_come_more_often(tmp_path: Path) -> None:
+    """Scores 1 to 4, two without one: as often as e^z says, in every epoch to within one."""
+    scores: list[float | None] = [1, 2, 3, 4, 2.5, 2.5, None, None]
+    dataset = scored(tiny_dataset(tmp_path / "plain"), tmp_path / "scored", scores)
+    pictures = TrainingPictures(dataset, tiny_config(score_weight=1.0), CPU)
+    z = (np.array([1, 2, 3, 4, 2.5, 2.5, 2.5, 2.5]) - 2.5) / np.std([1, 2, 3, 4, 2.5, 2.5])
+    expected = 8 * np.exp(z) / np.exp(z).sum()
+    counts = np.array([np.bincount(epoch(pictures, k), minlength=8) for k in range(300)])
+    assert (counts >= np.floor(expected)).all()
+    assert (counts <= np.ceil(expected)).all()
+    assert (counts.sum(1) == 8).all()
+    assert counts.mean(0) == pytest.approx(expected, abs=0.1)
+    again = TrainingPictures(dataset, tiny_config(score_weight=1.0), CPU)
+    assert epoch(again, 7) == epoch(pictures, 7) != epoch(pictures, 8)
+
+
+def test_without_a_weight_scores_change_nothing(tmp_path: Path) -> None:
+    plain = tiny_dataset(tmp_path / "plain")
+    dataset = scored(plain, tmp_path / "scored", [1, 2, 3])
+    left, right = (TrainingPictures(d, tiny_config(), CPU) for d in (plain, dataset))
+    assert all(epoch(left, k) == epoch(right, k) for k in range(3))
+    # The order that runs have had since there are runs.
+    generator = torch.Generator().manual_seed(5)
+    expected = torch.randperm(8, generator=torch.Generator().manual_seed(5))
+    assert torch.equal(epoch_order(8, None, generator), expected)
+
+
+def test_equal_scores_are_no_preference(tmp_path: Path) -> None:
+    dataset = scored(tiny_dataset(tmp_path / "plain"), tmp_path / "scored", [3.0] * 8)
+    weights = score_weights(dataset, 2.0)
+    assert weights is not None
+    assert weights.tolist() == [1.0] * 8
+    pictures = TrainingPictures(dataset, tiny_config(score_weight=2.0), CPU)
+    assert sorted(epoch(pictures, 0)) == list(range(8))
+
+
+def test_weights_without_scores_are_refused(tmp_path: Path) -> None:
+    plain = tiny_dataset(tmp_path / "plain")
+    held_out_only = scored(plain, tmp_path / "scored", [None] * 8 + [1.0, 2.0])
+    for dataset in (plain, held_out_only):
+        with pytest.raises(UserError, match=r"--score-weight is 0.5.*no training picture.*score"):
+            TrainingPictures(dataset, tiny_config(score_weight=0.5), CPU)
+
+
+@pytest.fixture(scope="module")
+def latents(tmp_path_factory: pytest.TempPathFactory) -> PinnedDataset:
+    """Starter animals with latents of an untrained autoencoder that halves the side."""
+    folder = tmp_path_factory.mktemp("latents")
+    torch.manual_seed(0)
+    diffusers.AutoencoderKL(
+        block_out_channels=(8, 16),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        latent_channels=4,
+        norm_num_groups=4,
+    ).save_pretrained(folder / "vae")
+    config = PrepareConfig(
+        per_class=2, size_px=16, channels="3", duplicates="exact", encode=str(folder / "vae")
+    )
+    return prepare(config, folder / "data").dataset
+
+
+def test_latents_are_served_where_there_are_some(latents: PinnedDataset) -> None:
+    stored = torch.from_numpy(np.array(latents.latents)).float()
+    config = tiny_config(patch=1)
+    for hold in (True, False):
+        pictures = TrainingPictures(latents, config, CPU, hold=hold)
+        batch = pictures.batch(2)
+        assert (batch.clean.shape, batch.clean.dtype) == ((4, 4, 8, 8), torch.float32)
+        assert batch.noise.shape == batch.clean.shape
+        sides = set()
+        for clean, row in zip(batch.clean, pictures._rows(2), strict=True):
+            straight, mirrored = stored[row]
+            assert torch.equal(clean, straight) or torch.equal(clean, mirrored)
+            sides.add(torch.equal(clean, straight))
+        assert sides == {True, False}
+    unflipped = TrainingPictures(latents, tiny_config(patch=1, flip=False), CPU)
+    assert torch.equal(unflipped.batch(2).clean, stored[unflipped._rows(2), 0])
+    held_out, _ = pictures_of(latents, CPU, split="train", at_most=3)
+    assert torch.equal(held_out[0], stored[0, 0])
+
+
+def test_a_network_of_latents_takes_steps(latents: PinnedDataset) -> None:
+    config = tiny_config(patch=1, steps=4)
+    state = new_state(config, latents, CPU)
+    assert (state.unet.config.in_channels, state.unet.config.sample_size) == (4, 8)
+    stepper = Stepper(config, latents, state, Processes.alone(CPU))
+    assert len(stepper.statistics.mean) == 4
+    loss, _ = stepper.step()
+    assert loss.isfinite()
+
+
+def test_latents_cannot_be_turned(latents: PinnedDataset) -> None:
+    with pytest.raises(UserError, match=r"--augment is 0.2.*latents.*without --encode"):
+        TrainingPictures(latents, tiny_config(augment=0.2), CPU)
+    with pytest.raises(UserError, match=r"8 wide latents do not fit --patch 16"):
+        new_state(tiny_config(patch=16), latents, CPU)
