@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from core.config import config_digest
+from core.diffusion.defaults import from_model
 from core.diffusion.generate import SamplingParts, generate_sample_set
-from core.diffusion.modelinfo import model_digest
+from core.diffusion.modelinfo import describe_model, model_digest
 from core.diffusion.sampleconfig import SampleConfig
 from jobs.cli import run_verb
 from jobs.cluster import Cluster, ClusterFlags
@@ -43,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(flags: SampleFlags) -> None:
     out = _out(flags)
+    if words := _words_from_model(flags.config):
+        print(words)
     made = generate_sample_set(flags.config, out, batch_size=flags.batch_size, device=flags.device)
     print(f"sample set: {out} ({made.count:,} pictures, digest {made.digest[:12]})")
     print(f"contact sheet: {out / 'contact_sheet.png'}")
@@ -66,10 +69,18 @@ def _check(flags: SampleFlags, cluster: Cluster) -> list[str]:
     model_digest(flags.config.run)
     size = work.model.picture_bytes * len(work.labels)
     require_disk(_out(flags), size)
+    words = _words_from_model(flags.config)
     return [
+        *([words] if words else []),
         f"pictures: {len(work.labels):,} of {work.model.size_px} px in {work.count} shards, "
-        f"at most {size / 2**20:,.0f} MiB"
+        f"at most {size / 2**20:,.0f} MiB",
     ]
+
+
+def _words_from_model(config: SampleConfig) -> str:
+    """Which settings the model decides, in one line; empty when none."""
+    own = from_model(config, describe_model(config.run))
+    return "from the model: " + ", ".join(f"{k} {v}" for k, v in own.items()) if own else ""
 
 
 VERB = Verb(

@@ -46,6 +46,6 @@ def fake_run(folder: Path, labels: tuple[str, ...] = ("cat", "fish")) -> None:
     """A run's model as far as planning looks at it."""
     unet = folder / "run/model/unet"
     unet.mkdir(parents=True)
-    write_json(unet / "config.json", {"sample_size": 8, "in_channels": 64})
+    write_json(unet / "config.json", {"sample_size": 8, "out_channels": 64})
     (unet / "diffusion_pytorch_model.safetensors").write_bytes(b"")
     write_json(folder / "run/model/model_index.json", {"labels": labels, "facts": {}, "patch": 4})

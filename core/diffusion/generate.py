@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.config import config_to_dict
-from core.diffusion.modelinfo import ModelInfo, describe_model, model_digest
+from core.diffusion.defaults import resolved
+from core.diffusion.modelinfo import ModelInfo, describe_model, helpers_digests, model_digest
 from core.diffusion.sampleconfig import SampleConfig, planned_labels
 from core.errors import UserError
 from core.files import read_json, write_bytes, write_json
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
     from core.diffusion.pipeline import ClassConditionalPipeline
 
 _SHEET_AT_MOST = 128
+_HOW = (
+    *("guidance", "guidance_interval", "guidance_parallel", "guidance_rescale", "guide"),
+    *("steps", "solver", "precision"),
+)
+"""Fields of the config that the pipeline takes."""
 
 
 def generate_sample_set(
@@ -39,7 +45,7 @@ def generate_sample_set(
 ) -> SampleSet:
     """Make every picture that is missing, then the contact sheet and the done-marker.
 
-    Computed in fp32; `batch_size` and interruptions do not change a picture (equal on one machine
+    `batch_size` and interruptions do not change a picture (equal on one machine
     to within 1 of 255 levels). Raises UserError when the folder holds another sample set.
     """
     work = SamplingParts(config, folder, batch_size=batch_size, device=device)
@@ -52,14 +58,18 @@ def generate_sample_set(
 
 
 class SamplingParts:
-    """A sample set in the making (`core.parts.Parts`): one part per shard, a range of seeds."""
+    """A sample set in the making (`core.parts.Parts`): one part per shard, a range of seeds.
+
+    UserError when the config asks for what the model has not. Defaults of the model are looked up
+    now and recorded: a later change of them makes this another set.
+    """
 
     def __init__(
         self, config: SampleConfig, folder: Path, *, batch_size: int = 16, device: str = "auto"
     ) -> None:
-        self.config, self.folder = config, folder
-        self._batch_size, self._device = batch_size, device
         self.model: ModelInfo = describe_model(config.run)
+        self.config, self.folder = resolved(config, self.model), folder
+        self._batch_size, self._device = batch_size, device
         self.labels = planned_labels(config, self.model.label_names)
         self.shards = [shard_name(i) for i in range(-(-len(self.labels) // config.shard_size))]
 
@@ -114,7 +124,13 @@ class SamplingParts:
 
     @functools.cached_property
     def _parents(self) -> dict[str, Any]:
-        return {"model": model_digest(self.config.run), **self.model.facts}
+        config = self.config
+        helpers = helpers_digests(
+            config.run,
+            guide=config.guide == "early" and config.guidance != 1,
+            averages=bool(config.ema_width),
+        )
+        return {"model": model_digest(config.run), **helpers, **self.model.facts}
 
     @functools.cached_property
     def _pipeline(self) -> "ClassConditionalPipeline":
@@ -125,7 +141,8 @@ class SamplingParts:
         device = self._device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        return open_pipeline(self.config.run, device=device)
+        width = self.config.ema_width or 0.0
+        return open_pipeline(self.config.run, device=device, ema_width=width)
 
     def _batches(self, labels: list[str], first_seed: int) -> Iterator[list[Sample]]:
         """Pictures with consecutive seeds, a batch at a time.
@@ -133,6 +150,7 @@ class SamplingParts:
         The last batch is filled up with repeats: the network then always sees one shape, hence one
         choice of kernels.
         """
+        how = {name.removeprefix("guidance_"): getattr(self.config, name) for name in _HOW}
         for begin in range(0, len(labels), self._batch_size):
             names = labels[begin : begin + self._batch_size]
             seeds = [first_seed + begin + i for i in range(len(names))]
@@ -140,10 +158,7 @@ class SamplingParts:
             pictures = self._pipeline.generate(
                 names + names[:1] * filler,
                 seeds + seeds[:1] * filler,
-                guidance=self.config.guidance,
-                interval=self.config.guidance_interval,
-                steps=self.config.steps,
-                solver=self.config.solver,
+                **how,
             )
             yield [
                 Sample(image_hwc=picture, label=name, seed=seed)

@@ -6,50 +6,77 @@ pictures = pipeline(["cat", "fish"], seeds=[1, 2]).images
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
-from diffusers import DiffusionPipeline, ImagePipelineOutput, UNet2DModel
+from diffusers import DiffusionPipeline, ImagePipelineOutput, ModelMixin, UNet2DModel
 from PIL import Image
 from torch import Tensor
 
+from core.diffusion.autoencoder import compression, from_latents
+from core.diffusion.defaults import BUILT_IN
 from core.diffusion.denoiser import Denoiser
-from core.diffusion.guidance import guided
-from core.diffusion.kinds import Prediction
-from core.diffusion.modelinfo import model_folder
+from core.diffusion.ema import averaged_weights
+from core.diffusion.guidance import Denoise, guided
+from core.diffusion.kinds import NoiseKind, Prediction
+from core.diffusion.modelinfo import describe_model
 from core.diffusion.patches import PatchStatistics
-from core.diffusion.sampler import SOLVERS, noise_levels
+from core.diffusion.sampleconfig import Guide, SamplePrecision
+from core.diffusion.sampler import discrete_levels, noise_levels, sampler_named, unit_noise
+from core.diffusion.schedule import NoiseSchedule
 from core.errors import UserError
 from core.images import Picture, unpremultiply
+from core.seeds import mixed_seed
 
-SIGMA_MAX = 80.0
+_DECODED_TOGETHER = 4 * 256**2
+"""Pixels that an autoencoder decodes at once: under 2 GiB with Stable Diffusion's."""
+_STEPS = 1
+"""Sets the noise of a sampler's steps apart from that of its start."""
 
 
 class ClassConditionalPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has no types
-    """Class-conditional pixel-space diffusion.
+    """Class-conditional diffusion of pictures, or of an autoencoder's latents.
 
-    Saved and opened like any diffusers pipeline; the U-Net's weights are safetensors.
+    Saved and opened like any diffusers pipeline; all weights are safetensors.
     """
+
+    _optional_components: ClassVar[list[str]] = ["guide", "vae"]
 
     def __init__(
         self,
         unet: UNet2DModel,
+        guide: UNet2DModel | None = None,
+        vae: ModelMixin | None = None,
         labels: list[str] | None = None,
         patch: int = 1,
         frequency_mean: list[float] | None = None,
         frequency_scale: list[float] | None = None,
         prediction: str = "edm",
+        sigma_max: float = 80.0,
+        noise_schedule: str = "lognormal",
+        timesteps: int = 1000,
+        defaults: dict[str, Any] | None = None,
         facts: dict[str, Any] | None = None,
     ) -> None:
+        """guide: the same network early in its training, to be guided by.
+
+        vae: one of diffusers' autoencoders, when the network makes latents. sigma_max: the noise
+        level to begin with. noise_schedule, timesteps: the trained one, for ddpm and ddim.
+        defaults: of sampling, as in `core.diffusion.defaults`.
+        """
         super().__init__()
-        self.register_modules(unet=unet)
+        self.register_modules(unet=unet, guide=guide, vae=vae)
         self.register_to_config(
             labels=labels or [],
             patch=patch,
             frequency_mean=frequency_mean or [],
             frequency_scale=frequency_scale or [],
             prediction=prediction,
+            sigma_max=sigma_max,
+            noise_schedule=noise_schedule,
+            timesteps=timesteps,
+            defaults=defaults or {},
             facts=facts or {},
         )
 
@@ -65,19 +92,13 @@ class ClassConditionalPipeline(DiffusionPipeline):  # type: ignore[misc]  # diff
 
     @property
     def shape_chw(self) -> tuple[int, int, int]:
-        """Channels, height and width of the pictures that the model makes."""
+        """Channels, height and width of what the network makes: pictures, or latents."""
         size = int(self.unet.config.sample_size) * int(self.config.patch)
-        return int(self.unet.config.in_channels) // int(self.config.patch) ** 2, size, size
+        return int(self.unet.config.out_channels) // int(self.config.patch) ** 2, size, size
 
-    def denoiser(self) -> Denoiser:
-        """The U-Net with its preconditioning, on the pipeline's device, in fp32."""
-        statistics = PatchStatistics(
-            patch=self.config.patch,
-            mean=tuple(self.config.frequency_mean),
-            scale=tuple(self.config.frequency_scale),
-        )
-        prediction = cast(Prediction, self.config.prediction)
-        return Denoiser(self.unet, statistics, prediction).to(self.device)
+    def denoiser(self, precision: SamplePrecision = "fp32") -> Denoiser:
+        """The U-Net with its preconditioning, on the pipeline's device."""
+        return self._denoiser_of(self.unet, precision)
 
     def label_indices(self, labels: Sequence[str]) -> Tensor:
         """Class indices of label names, N; UserError names an unknown one."""
@@ -92,23 +113,36 @@ class ClassConditionalPipeline(DiffusionPipeline):  # type: ignore[misc]  # diff
         labels: Sequence[str],
         *,
         seeds: Sequence[int],
-        guidance_scale: float = 1.5,
-        guidance_interval: tuple[float, float] = (0.0, float("inf")),
-        num_inference_steps: int = 18,
-        solver: str = "dpmpp-2m",
+        guidance_scale: float | None = None,
+        guidance_interval: tuple[float, float] | None = None,
+        guidance_parallel: float | None = None,
+        guidance_rescale: float | None = None,
+        guide: Guide | None = None,
+        num_inference_steps: int | None = None,
+        solver: str | None = None,
     ) -> ImagePipelineOutput:
-        """One PIL image per (label, seed), as diffusers pipelines give them: see `generate`."""
-        pictures = self.generate(
-            labels,
-            seeds,
-            guidance=guidance_scale,
-            interval=guidance_interval,
-            steps=num_inference_steps,
-            solver=solver,
-        )
+        """One PIL image per (label, seed), as diffusers pipelines give them: see `generate`.
+
+        None = the model's own default, else ours; the weights are always those of the pipeline.
+        """
+        own = BUILT_IN | dict(self.config.defaults)
+        given = {
+            "guidance": guidance_scale,
+            "guidance_interval": guidance_interval,
+            "guidance_parallel": guidance_parallel,
+            "guidance_rescale": guidance_rescale,
+            "guide": guide,
+            "steps": num_inference_steps,
+            "solver": solver,
+        }
+        settings = {
+            name.removeprefix("guidance_"): own[name] if value is None else value
+            for name, value in given.items()
+        }
+        pictures = self.generate(labels, seeds, **settings)
         return ImagePipelineOutput(images=[Image.fromarray(picture) for picture in pictures])
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def generate(
         self,
         labels: Sequence[str],
@@ -116,33 +150,96 @@ class ClassConditionalPipeline(DiffusionPipeline):  # type: ignore[misc]  # diff
         *,
         guidance: float,
         interval: tuple[float, float] = (0.0, float("inf")),
+        parallel: float = 1.0,
+        rescale: float = 0.0,
+        guide: Guide = "label",
         steps: int,
-        solver: str,
+        solver: str = "dpmpp-2m",
+        precision: SamplePrecision = "fp32",
     ) -> list[Picture]:
         """One H×W×C uint8 picture (straight alpha) per (label, seed).
 
-        A picture depends on its label, its seed and the settings, not on its companions.
+        A picture depends on its label, its seed and the settings, not on its companions. UserError
+        for an unknown class or solver, and for the early guide where the model has none.
         """
         if len(labels) != len(seeds):
             raise UserError(f"{len(labels)} labels but {len(seeds)} seeds: give one seed a label")
-        if solver not in SOLVERS:
-            raise UserError(f"no solver {solver!r}; known are {', '.join(sorted(SOLVERS))}")
         denoise = guided(
-            self.denoiser().eval(),
+            self.denoiser(precision),
             self.label_indices(labels).to(self.device),
             scale=guidance,
             interval=interval,
+            parallel=parallel,
+            rescale=rescale,
+            guide=self._early(precision) if guide == "early" and guidance != 1 else None,
         )
+        return self._drawn(denoise, seeds, steps, solver)
+
+    def _drawn(
+        self, denoise: Denoise, seeds: Sequence[int], steps: int, solver: str
+    ) -> list[Picture]:
+        """Walk from noise to pictures."""
+        sampler, sigmas = sampler_named(solver), self._levels(steps, solver)
+        generators = [seeded(mixed_seed(seed, _STEPS)) for seed in seeds]
         noise = starting_noise(seeds, self.shape_chw).to(self.device)
-        sigmas = noise_levels(steps, sigma_max=SIGMA_MAX)
-        return to_pictures(SOLVERS[solver](denoise, noise * SIGMA_MAX, sigmas))
+        clean = sampler(denoise, noise * sigmas[0], sigmas, generators)
+        return to_pictures(clean if self.vae is None else self._decoded(clean))
+
+    def _levels(self, steps: int, solver: str) -> list[float]:
+        """The falling noise levels that a sampler walks along."""
+        if solver not in ("ddpm", "ddim"):
+            return noise_levels(steps, sigma_max=self.config.sigma_max)
+        kind = cast(NoiseKind, self.config.noise_schedule)
+        own = NoiseSchedule(kind=kind, timesteps=self.config.timesteps).levels()
+        if own is None:
+            own = NoiseSchedule(kind="linear").levels()
+        assert own is not None
+        return discrete_levels(own.tolist(), steps)
+
+    def _decoded(self, latents: Tensor) -> Tensor:
+        """Pictures of latents, few at a time: decoding takes far more memory than the network."""
+        scale = compression(self.vae)
+        together = max(1, _DECODED_TOGETHER // (latents[0, 0].numel() * scale**2))
+        return torch.cat([from_latents(self.vae, part) for part in latents.split(together)])
+
+    def _early(self, precision: SamplePrecision) -> Denoiser:
+        if self.guide is None:
+            raise UserError(
+                "this model has no early snapshot to guide by: give the guide `label`, or train "
+                "with --snapshots 8"
+            )
+        return self._denoiser_of(self.guide, precision)
+
+    def _denoiser_of(self, unet: UNet2DModel, precision: SamplePrecision) -> Denoiser:
+        statistics = PatchStatistics(
+            patch=self.config.patch,
+            mean=tuple(self.config.frequency_mean),
+            scale=tuple(self.config.frequency_scale),
+        )
+        denoiser = Denoiser(unet, statistics, cast(Prediction, self.config.prediction))
+        denoiser.autocast_dtype = autocast_dtype(precision, self.device)
+        return denoiser.to(self.device).eval()
+
+
+def autocast_dtype(precision: SamplePrecision, device: torch.device) -> torch.dtype | None:
+    """What the network computes in; None = fp32. `auto` asks the processor for native bf16."""
+    if precision == "auto":
+        if device.type == "cuda":
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        precision = "bf16" if native else "fp32"
+    return torch.bfloat16 if precision == "bf16" else None
 
 
 def starting_noise(seeds: Sequence[int], shape_chw: tuple[int, int, int]) -> Tensor:
-    """Unit noise, N×C×H×W, drawn on the CPU with one generator per seed: the same everywhere."""
-    return torch.stack(
-        [torch.randn(shape_chw, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-    )
+    """Unit noise, N×C×H×W, of one generator per seed: the same everywhere."""
+    return unit_noise(shape_chw, [seeded(seed) for seed in seeds])
+
+
+def seeded(seed: int) -> torch.Generator:
+    """A generator on the CPU."""
+    return torch.Generator().manual_seed(seed)
 
 
 def to_pictures(batch_nchw: Tensor) -> list[Picture]:
@@ -157,14 +254,32 @@ def to_pictures(batch_nchw: Tensor) -> list[Picture]:
     return [unpremultiply(picture) for picture in array]
 
 
-def open_pipeline(run: Path, *, device: str | torch.device = "cpu") -> ClassConditionalPipeline:
-    """Open the model of a run (its folder or `model` in it); UserError if there is none."""
-    folder = model_folder(run)
+def open_pipeline(
+    run: Path, *, device: str | torch.device = "cpu", ema_width: float = 0.0
+) -> ClassConditionalPipeline:
+    """Open the model of a run (its folder or `model` in it); UserError if there is none.
+
+    ema_width: of another average of the weights, made from the run's snapshots; 0 = the model's.
+    """
+    model = describe_model(run)
     try:
         pipeline: ClassConditionalPipeline = ClassConditionalPipeline.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True
+            model.folder, local_files_only=True, use_safetensors=True
         )
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"the model in {folder} cannot be opened: {error}") from None
-    pipeline.unet.to(device, memory_format=torch.channels_last)
+        raise UserError(f"the model in {model.folder} cannot be opened: {error}") from None
+    if ema_width:
+        _use_average(pipeline.unet, averaged_weights(model.averages, ema_width), model.averages)
+    for network in filter(None, (pipeline.unet, pipeline.guide, pipeline.vae)):
+        network.to(device, memory_format=torch.channels_last)
     return pipeline
+
+
+def _use_average(unet: UNet2DModel, weights: dict[str, Tensor], folder: Path) -> None:
+    """Take over those of the weights that the network has; training may have had more."""
+    try:
+        unet.load_state_dict({name: weights[name] for name in unet.state_dict()})
+    except (KeyError, RuntimeError):
+        raise UserError(
+            f"the snapshots in {folder} are not of this model: give --ema-width 0"
+        ) from None

@@ -6,9 +6,11 @@ from pathlib import Path
 from diffusers import UNet2DModel
 
 from core.config import config_to_dict
+from core.data.encode import open_encoder
 from core.data.pinned import PinnedDataset
 from core.diffusion.patches import PatchStatistics
 from core.diffusion.pipeline import ClassConditionalPipeline
+from core.diffusion.schedule import NoiseSchedule
 from core.files import atomic_folder, write_bytes
 from core.rundir import RunFolder
 from core.training.config import TrainConfig
@@ -29,6 +31,7 @@ Classes: {labels}.
 ```python
 from core.diffusion.patches import PatchStatistics
 from core.diffusion.pipeline import ClassConditionalPipeline
+from core.diffusion.schedule import NoiseSchedule
 
 pipeline = ClassConditionalPipeline.from_pretrained("{name}/model")
 pipeline(["{first}"], seeds=[0]).images[0].save("{first}.png")
@@ -55,17 +58,32 @@ The pictures are generated: they may resemble, and should not be passed off as, 
 
 
 def make_pipeline(
-    unet: UNet2DModel, config: TrainConfig, dataset: PinnedDataset, statistics: PatchStatistics
+    unet: UNet2DModel,
+    config: TrainConfig,
+    dataset: PinnedDataset,
+    statistics: PatchStatistics,
+    guide: UNet2DModel | None = None,
 ) -> ClassConditionalPipeline:
-    """The pipeline of a network that was trained on `dataset`."""
+    """The pipeline of a network that was trained on `dataset`; guide: itself, early on."""
+    schedule = NoiseSchedule(
+        kind=config.noise_schedule,
+        mean=config.noise_mean,
+        std=config.noise_std,
+        timesteps=config.timesteps,
+    )
     return ClassConditionalPipeline(
-        unet,
-        list(dataset.label_names),
-        statistics.patch,
-        list(statistics.mean),
-        list(statistics.scale),
-        config.prediction,
-        {"dataset": dataset.digest, "licence": dataset.licence},
+        plain(unet),
+        guide=None if guide is None else plain(guide),
+        vae=open_encoder(dataset),
+        labels=list(dataset.label_names),
+        patch=statistics.patch,
+        frequency_mean=list(statistics.mean),
+        frequency_scale=list(statistics.scale),
+        prediction=config.prediction,
+        sigma_max=schedule.sigma_max,
+        noise_schedule=schedule.kind,
+        timesteps=schedule.timesteps,
+        facts={"dataset": dataset.digest, "licence": dataset.licence},
     )
 
 
