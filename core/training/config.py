@@ -138,6 +138,12 @@ class TrainConfig:
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         _require(self.timesteps >= 10, "timesteps", self.timesteps, "10 or more")
         _require(self.divergence > 1, "divergence", self.divergence, "above 1")
+        _require(
+            self.optimizer != "prodigy" or self.learning_rate >= 0.1,
+            "learning_rate",
+            self.learning_rate,
+            "0.1 or more with --optimizer prodigy (1 as a rule): a factor of the rate that it finds",
+        )
         for name in ("augment", "max_copies", "decay_share"):
             _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "from 0 to 1")
         for name in ("label_drop", "dropout", "beta2"):
