@@ -15,6 +15,7 @@ from core.files import atomic_folder, write_bytes
 from core.rundir import RunFolder
 from core.training.config import TrainConfig
 from core.training.record import read_metrics
+from core.training.told import plain
 
 _CARD = """---
 library_name: diffusers
@@ -29,9 +30,7 @@ A class-conditional diffusion model of {size_px} px {kind} pictures, trained by 
 Classes: {labels}.
 
 ```python
-from core.diffusion.patches import PatchStatistics
 from core.diffusion.pipeline import ClassConditionalPipeline
-from core.diffusion.schedule import NoiseSchedule
 
 pipeline = ClassConditionalPipeline.from_pretrained("{name}/model")
 pipeline(["{first}"], seeds=[0]).images[0].save("{first}.png")
