@@ -46,6 +46,11 @@ class RunFolder:
         return self.root / "processes"
 
     @property
+    def trial(self) -> Path:
+        """How many micro-batches fit into memory, where that was tried."""
+        return self.root / "trial.json"
+
+    @property
     def model(self) -> Path:
         """The finished pipeline; its presence marks the run as done."""
         return self.root / "model"

@@ -26,7 +26,7 @@ from core.training.step import new_state, rate_share
 from tests.tiny import tiny_config, tiny_dataset
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
-TIMES = ("images_per_s",)
+TIMES = ("images_per_s", "memory_gib")
 
 
 def figures(run: Path) -> list[dict[str, float]]:

@@ -1,6 +1,8 @@
 """Training pictures: in which order, how often, from latents; and the memory that steps take."""
 
 import dataclasses
+import gc
+import math
 from pathlib import Path
 
 import diffusers
@@ -11,10 +13,28 @@ import torch
 from core.data.pinned import PinnedDataset, open_pinned, write_pinned
 from core.data.prepare import PrepareConfig, prepare
 from core.errors import UserError
+from core.files import read_json, write_json
+from core.rundir import RunFolder
+from core.training.loop import train
 from core.training.memory import TrainingPictures, pictures_of
 from core.training.order import epoch_order, score_weights
 from core.training.processes import Processes
+from core.training.record import read_metrics
 from core.training.step import Stepper, new_state
+from core.training.trial import (
+    agreed_accumulate,
+    fitting_accumulate,
+    largest_by_halving,
+    largest_by_reckoning,
+)
+from core.training.usage import (
+    _cgroup_limits,
+    forget_peak,
+    memory_in_use_bytes,
+    memory_limit_bytes,
+    processes_here,
+)
+from jobs.train import main
 from tests.tiny import tiny_config, tiny_dataset
 
 CPU = torch.device("cpu")
@@ -140,3 +160,121 @@ def test_latents_cannot_be_turned(latents: PinnedDataset) -> None:
         TrainingPictures(latents, tiny_config(augment=0.2), CPU)
     with pytest.raises(UserError, match=r"8 wide latents do not fit --patch 16"):
         new_state(tiny_config(patch=16), latents, CPU)
+
+
+def test_halving_stops_at_what_fits() -> None:
+    """24 pictures of 10 bytes in 100: 24 and 12 are too many, 6 fit."""
+    tried = []
+
+    def peak(size: int) -> float:
+        tried.append(size)
+        return math.inf if size > 20 else size * 10.0
+
+    assert largest_by_halving(24, peak, 100) == (6, 60.0)
+    assert tried == [24, 12, 6]
+    assert largest_by_halving(1, lambda size: 101.0, 100) == (0, 101.0)
+
+
+def test_reckoning_needs_only_few_pictures() -> None:
+    def peak(size: int) -> float:
+        assert size <= 4
+        return 50 + 10.0 * size
+
+    assert largest_by_reckoning(64, peak, 200) == (15, 200.0)
+    assert largest_by_reckoning(8, peak, 200) == (8, 130.0)
+    assert largest_by_reckoning(64, peak, 55) == (0, 60.0)
+    assert largest_by_reckoning(1, peak, 60) == (1, 60.0)
+
+
+def test_memory_in_use_is_the_most_there_was() -> None:
+    forget_peak(CPU)
+    before = memory_in_use_bytes(CPU)
+    block = torch.ones(64 * 2**20, dtype=torch.uint8)
+    del block
+    assert 60 * 2**20 < memory_in_use_bytes(CPU) - before < 70 * 2**20
+    forget_peak(CPU)
+    assert memory_in_use_bytes(CPU) - before < 10 * 2**20
+
+
+def test_limits_of_slurm_and_control_groups_count(tmp_path: Path) -> None:
+    ram, who = memory_limit_bytes(CPU, 1, {})
+    assert who == "the RAM available"
+    assert memory_in_use_bytes(CPU) < ram
+    gib = 2**30
+    assert memory_limit_bytes(CPU, 2, {"SLURM_MEM_PER_NODE": "1024"}) == (
+        gib // 2,
+        "the SLURM job's memory",
+    )
+    per_cpu = {"SLURM_MEM_PER_CPU": "256", "SLURM_CPUS_ON_NODE": "4"}
+    assert memory_limit_bytes(CPU, 1, per_cpu)[0] == gib
+    assert memory_limit_bytes(CPU, 1, {"SLURM_MEM_PER_NODE": "0"})[1] == who
+
+    for name, text in {
+        "proc/self/cgroup": "4:cpu,memory:/job/step\n0::/a.slice/b.scope\n",
+        "sys/fs/cgroup/memory/job/memory.limit_in_bytes": "3000\n",
+        "sys/fs/cgroup/a.slice/memory.max": "2000\n",
+        "sys/fs/cgroup/a.slice/b.scope/memory.max": "max\n",
+        "sys/fs/cgroup/memory.max": "5000\n",
+        "sys/memory.max": "1\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert sorted(_cgroup_limits(tmp_path)) == [2000, 3000, 5000]
+
+
+def test_processes_of_one_machine_share_it() -> None:
+    assert processes_here(8, {"LOCAL_WORLD_SIZE": "4"}) == 4
+    assert processes_here(8, {"SLURM_NTASKS_PER_NODE": "2"}) == 2
+    assert processes_here(1, {"SLURM_NTASKS_PER_NODE": "2"}) == 1
+    assert processes_here(8, {}) == 8
+
+
+def test_the_micro_batch_is_found_by_trial_kept_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With ample memory all at once; a resumed run keeps to it, whatever is free by then."""
+    dataset = tiny_dataset(tmp_path / "data")
+    config = tiny_config(steps=2)
+    train(config, dataset, tmp_path / "run", cpu=True, accumulate="auto")
+    assert "--accumulate 1: 4 of 4 pictures at a time take" in capsys.readouterr().out
+    run = RunFolder(tmp_path / "run")
+    assert read_json(run.trial)["accumulate"] == 1
+    rows = [row for row in read_metrics(run.metrics) if "memory_gib" in row]
+    assert 0.1 < rows[-1]["memory_gib"] < 8
+
+    write_json(run.trial, {**read_json(run.trial), "accumulate": 3})
+    alone = Processes.alone(CPU)
+    assert agreed_accumulate(run, config, dataset, alone, memory_bytes=None) == 3
+    assert capsys.readouterr().out == ""
+    assert agreed_accumulate(run, config, dataset, alone, memory_bytes=2**40) == 1
+
+
+def test_a_limit_of_ones_own_makes_smaller_micro_batches(tmp_path: Path) -> None:
+    """Between what one picture and what all take, some of them fit; below one, none."""
+    dataset = tiny_dataset(tmp_path / "data")
+    config = tiny_config(batch_size=256, patch=1, block_channels=(64,), attention_levels=())
+    gc.collect()
+    base = memory_in_use_bytes(CPU)
+    accumulate, words = fitting_accumulate(
+        config, dataset, CPU, memory_bytes=int((base + 200 * 2**20) / 0.9)
+    )
+    assert 1 < accumulate < 256
+    assert words.startswith(f"--accumulate {accumulate}: ")
+    assert words.endswith("(--memory-gb)")
+    with pytest.raises(UserError, match=r"one picture takes .* --memory-gb is 0.01 GiB"):
+        fitting_accumulate(config, dataset, CPU, memory_bytes=10 * 2**20)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--memory-gb", "8"], "goes with --accumulate auto"),
+        (["--memory-gb", "-1", "--accumulate", "auto"], "above 0"),
+        (["--accumulate", "0"], "--accumulate is 0"),
+    ],
+)
+def test_senseless_memory_flags_are_refused(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, "--dry-run"]) == 2
+    assert words in capsys.readouterr().err
