@@ -13,21 +13,7 @@ from core.data.prepare import PrepareConfig, prepare
 from core.diffusion.autoencoder import compression, from_latents, open_autoencoder, to_latents
 from core.diffusion.pixels import as_network_input
 from core.errors import UserError
-
-
-def save_autoencoder(folder: Path, **changes: Any) -> Path:
-    """An untrained AutoencoderKL that halves the side."""
-    torch.manual_seed(0)
-    settings = {
-        "block_out_channels": (8, 16),
-        "down_block_types": ("DownEncoderBlock2D",) * 2,
-        "up_block_types": ("UpDecoderBlock2D",) * 2,
-        "latent_channels": 4,
-        "norm_num_groups": 4,
-        **changes,
-    }
-    diffusers.AutoencoderKL(**settings).save_pretrained(folder)
-    return folder
+from tests.autoencoders import save_autoencoder
 
 
 @pytest.fixture
