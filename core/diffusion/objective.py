@@ -153,7 +153,7 @@ def held_out_loss(
 
 def _summed_up(losses: Tensor, labels: Tensor, sigmas: tuple[float, ...]) -> HeldOutLoss:
     """Means of losses, levels × pictures."""
-    by_class = {int(label): losses[:, labels == label] for label in labels.unique()}
+    by_class = {label: losses[:, labels == label] for label in sorted(set(labels.tolist()))}
     return HeldOutLoss(
         by_level={level: float(row.mean()) for level, row in zip(sigmas, losses, strict=True)},
         by_class={label: float(part.mean()) for label, part in by_class.items()},
