@@ -48,4 +48,5 @@ def _standardised(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     spread = np.nanstd(scores)
     if spread == 0:
         return np.zeros_like(scores)
-    return np.nan_to_num((scores - np.nanmean(scores)) / spread)
+    standardised: NDArray[np.float64] = (scores - np.nanmean(scores)) / spread
+    return np.nan_to_num(standardised)

@@ -146,8 +146,11 @@ class _Trial:
         try:
             stepper = Stepper(config, self._dataset, self._state, Processes.alone(self._device))
             with fast_kernels(self._device):
-                # The first step makes the optimisers' moments, beside which the next must fit.
+                # The first step makes the optimisers' moments, beside which the next must fit,
+                # and beside the gradients of earlier micro-batches.
                 for _ in range(1 if self._warm else 2):
+                    for weight in self._state.unet.parameters():
+                        weight.grad = torch.zeros_like(weight)
                     forget_peak(self._device)
                     stepper.step()
         except torch.OutOfMemoryError:
