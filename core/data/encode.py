@@ -123,7 +123,7 @@ def _reconstruction_psnr_db(
             found = from_latents(autoencoder, stored).clamp(-1, 1)
             pictures = _network_input(dataset.images_nhwc[some], autoencoder)
             errors += ((found - pictures) * 127.5).square().mean((1, 2, 3)).tolist()
-    return float(10 * np.log10(255**2 / max(np.mean(errors), 1e-6)))
+    return float(10 * np.log10(255**2 / max(float(np.mean(errors)), 1e-6)))
 
 
 def _network_input(images_nhwc: NDArray[np.uint8], autoencoder: Any) -> Any:

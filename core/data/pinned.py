@@ -250,7 +250,7 @@ def _write_images(folder: Path, images: Iterable[Picture], shape: tuple[int, ...
     """Stream pictures into images.npy; its SHA-256. Hashing while writing saves a second read."""
     sha256 = hashlib.sha256()
     written = 0
-    with (folder / "images.npy").open("w+b") as file:
+    with (folder / "images.npy").open("w+b", buffering=2**20) as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         file.seek(0)

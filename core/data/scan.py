@@ -5,13 +5,15 @@ not depend on which worker did what, and no pixel travels between processes.
 """
 
 import dataclasses
+import errno
 import hashlib
+import math
 import multiprocessing
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,27 +80,35 @@ class _Worker:
     folder: Path
 
     def scan_chunk(self, first: int, entries: Sequence[Entry]) -> list[Scanned]:
-        pixels, thumbs = (_open(self.folder / name, "r+") for name in _FILES)
-        results = []
-        for row, entry in enumerate(entries, start=first):
-            try:
-                image_hwc, sha256 = self._read(entry)
-                made = self.settings.transform(image_hwc)
-                pixels[row, : made.size] = made.ravel()
-                thumbs[row] = thumbnail(image_hwc)
-                results.append(
-                    Scanned(
-                        sha256=sha256,
-                        pixels_sha256=_digest_of_pixels(image_hwc),
-                        channels=made.shape[-1],
-                        transparent=image_hwc.shape[-1] == 4,
-                    )
-                )
-            except UnreadableError as error:
-                results.append(Scanned(reason=str(error)))
-            except MemoryError:
-                results.append(Scanned(reason="too large for this machine's memory"))
-        return results
+        with (
+            (self.folder / _PIXELS).open("r+b", buffering=0) as pixels,
+            (self.folder / _THUMBS).open("r+b", buffering=0) as thumbs,
+        ):
+            rows = range(first, first + len(entries))
+            return [
+                self._scan_entry(entry, row, pixels.fileno(), thumbs.fileno())
+                for row, entry in zip(rows, entries, strict=True)
+            ]
+
+    def _scan_entry(self, entry: Entry, row: int, pixels: int, thumbs: int) -> Scanned:
+        transform = self.settings.transform
+        try:
+            image_hwc, sha256 = self._read(entry)
+            made = transform(image_hwc)
+            small = thumbnail(image_hwc)
+        except UnreadableError as error:
+            return Scanned(reason=str(error))
+        except MemoryError:
+            return Scanned(reason="too large for this machine's memory")
+        # Not through a map: each of its pages would be fetched first, and a full disk would kill.
+        _put(made, pixels, row * transform.size_px**2 * 4)
+        _put(small, thumbs, row * small.size)
+        return Scanned(
+            sha256=sha256,
+            pixels_sha256=_digest_of_pixels(image_hwc),
+            channels=made.shape[-1],
+            transparent=image_hwc.shape[-1] == 4,
+        )
 
     def _read(self, entry: Entry) -> tuple[Picture, str]:
         found = self.source.read(entry)
@@ -130,7 +140,7 @@ class _Worker:
         return found, sha256
 
 
-_FILES = ("scan-images.npy", "scan-thumbs.npy")
+_PIXELS, _THUMBS = "scan-pixels", "scan-thumbs"
 _worker: _Worker | None = None
 """In a worker process: its task."""
 
@@ -141,33 +151,36 @@ def scan(
     """Scan all entries with a progress bar; scratch files in `folder` hold the pixels."""
     size = settings.transform.size_px
     shapes = ((len(entries), size * size * 4), (len(entries), THUMB_PX, THUMB_PX, 4))
-    for name, shape in zip(_FILES, shapes, strict=True):
-        scratch = np.lib.format.open_memmap(folder / name, mode="w+", dtype=np.uint8, shape=shape)
-        del scratch
+    for name, shape in zip((_PIXELS, _THUMBS), shapes, strict=True):
+        with (folder / name).open("wb") as scratch:
+            scratch.truncate(math.prod(shape))
     worker = _Worker(source, settings, folder)
     results: list[Scanned] = []
     with progress(title="preparing", total=len(entries), unit="picture") as bar:
         for chunk in _scan_chunks(worker, entries, workers):
             results += chunk
             bar.update(len(chunk))
-    pixels, thumbs = (_open(folder / name, "r") for name in _FILES)
+    pixels, thumbs = (
+        np.asarray(np.memmap(folder / name, np.uint8, "r", shape=shape))
+        for name, shape in zip((_PIXELS, _THUMBS), shapes, strict=True)
+    )
     return Scan(results=results, thumbs_nhwc=thumbs, _pixels=pixels, _size_px=size)
 
 
-def _open(path: Path, mode: Literal["r", "r+"]) -> NDArray[np.uint8]:
-    """A mapped array as a plain one, whose rows are quicker to reach."""
-    return np.asarray(np.load(path, mmap_mode=mode))
+def _put(image_hwc: Picture, handle: int, place: int) -> None:
+    if os.pwrite(handle, image_hwc.data, place) != image_hwc.size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _digest_of_pixels(image_hwc: Picture) -> str:
     sha256 = hashlib.sha256(repr(image_hwc.shape).encode())
-    sha256.update(np.ascontiguousarray(image_hwc))
+    sha256.update(np.ascontiguousarray(image_hwc).data)
     return sha256.hexdigest()
 
 
 def remove_scratch(folder: Path) -> None:
     """Delete the scan's scratch files."""
-    for name in _FILES:
+    for name in (_PIXELS, _THUMBS):
         (folder / name).unlink()
 
 
