@@ -28,7 +28,7 @@ class SampleFlags:
     config: SampleConfig
     out: Path | None = None
     """Folder of the sample set; default: samples/<run>-<config digest>."""
-    batch_size: int = 16
+    batch_size: int = 32
     """Pictures computed together; changes speed and memory, not the pictures."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto = the GPU if there is one."""

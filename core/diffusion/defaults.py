@@ -69,7 +69,9 @@ def _checked(defaults: Mapping[str, Any], what: str) -> dict[str, Any]:
     """The same with tuples for lists; UserError names what is wrong with `what`."""
     if unknown := sorted(set(defaults) - set(BUILT_IN)):
         raise UserError(f"{what} name {unknown[0]!r}; known are {', '.join(BUILT_IN)}")
-    own = {name: tuple(v) if isinstance(v, list) else v for name, v in defaults.items()}
+    own: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in defaults.items()
+    }
     try:
         SampleConfig(run=Path(), **own)
     except (UserError, TypeError, ValueError) as error:

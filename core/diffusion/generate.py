@@ -41,7 +41,7 @@ _HOW = (
 
 
 def generate_sample_set(
-    config: SampleConfig, folder: Path, *, batch_size: int = 16, device: str = "auto"
+    config: SampleConfig, folder: Path, *, batch_size: int = 32, device: str = "auto"
 ) -> SampleSet:
     """Make every picture that is missing, then the contact sheet and the done-marker.
 
@@ -65,12 +65,13 @@ class SamplingParts:
     """
 
     def __init__(
-        self, config: SampleConfig, folder: Path, *, batch_size: int = 16, device: str = "auto"
+        self, config: SampleConfig, folder: Path, *, batch_size: int = 32, device: str = "auto"
     ) -> None:
         self.model: ModelInfo = describe_model(config.run)
         self.config, self.folder = resolved(config, self.model), folder
-        self._batch_size, self._device = batch_size, device
         self.labels = planned_labels(config, self.model.label_names)
+        self._batch_size = min(batch_size, config.shard_size, len(self.labels))
+        self._device = device
         self.shards = [shard_name(i) for i in range(-(-len(self.labels) // config.shard_size))]
 
     @property

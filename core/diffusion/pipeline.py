@@ -135,7 +135,7 @@ class ClassConditionalPipeline(DiffusionPipeline):  # type: ignore[misc]  # diff
             "steps": num_inference_steps,
             "solver": solver,
         }
-        settings = {
+        settings: dict[str, Any] = {
             name.removeprefix("guidance_"): own[name] if value is None else value
             for name, value in given.items()
         }
@@ -155,7 +155,7 @@ class ClassConditionalPipeline(DiffusionPipeline):  # type: ignore[misc]  # diff
         guide: Guide = "label",
         steps: int,
         solver: str = "dpmpp-2m",
-        precision: SamplePrecision = "fp32",
+        precision: SamplePrecision = "auto",
     ) -> list[Picture]:
         """One H×W×C uint8 picture (straight alpha) per (label, seed).
 
@@ -200,7 +200,7 @@ class ClassConditionalPipeline(DiffusionPipeline):  # type: ignore[misc]  # diff
         """Pictures of latents, few at a time: decoding takes far more memory than the network."""
         scale = compression(self.vae)
         together = max(1, _DECODED_TOGETHER // (latents[0, 0].numel() * scale**2))
-        return torch.cat([from_latents(self.vae, part) for part in latents.split(together)])
+        return torch.cat([from_latents(self.vae, part) for part in torch.split(latents, together)])
 
     def _early(self, precision: SamplePrecision) -> Denoiser:
         if self.guide is None:

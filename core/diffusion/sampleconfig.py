@@ -49,9 +49,10 @@ class SampleConfig:
     ema_width: float | None = None
     """Width of the weights' average, relative to the run, made from its snapshots; 0 = the average
     that the model was saved with. Default: the model's own, else 0."""
-    precision: SamplePrecision = "fp32"
-    """Arithmetic of the network; bf16 is quicker where the processor multiplies it natively, and
-    changes pictures slightly; auto = bf16 there, else fp32: it depends on the machine."""
+    precision: SamplePrecision = "auto"
+    """Arithmetic of the network; auto = bf16 where the processor multiplies it natively, twice as
+    quick and 53 dB (nothing to see) from fp32. Only fp32 gives different machines equal pictures,
+    to within a level or so."""
     shard_size: int = 256
     """Pictures per Parquet file, the unit of resuming."""
 
@@ -68,9 +69,11 @@ class SampleConfig:
             raise UserError(f"no solver {self.solver!r}; known are {', '.join(get_args(Solver))}")
         if self.guide is not None and self.guide not in get_args(Guide):
             raise UserError(f"no guide {self.guide!r}; known are {', '.join(get_args(Guide))}")
-        if self.guidance_interval and not self.guidance_interval[0] <= self.guidance_interval[1]:
-            low, high = self.guidance_interval
-            raise UserError(f"--guidance-interval is {low} {high}; the lower level comes first")
+        low, high = self.guidance_interval or (0.0, 0.0)
+        if not 0 <= low <= high:
+            raise UserError(
+                f"--guidance-interval is {low} {high}; it must be two levels, the lower one first"
+            )
         if self.labels and self.classes:
             raise UserError("--labels and --classes exclude each other: give one of them")
 

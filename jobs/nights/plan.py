@@ -95,7 +95,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _sample(table: "_Table") -> tuple[int, SampleConfig]:
     if "seed" in table.values:
         raise UserError(f"{table} seed: every night has seeds of its own: leave it out")
-    batch_size = table.take("batch_size", int, 16)
+    batch_size = table.take("batch_size", int, 32)
     if batch_size < 1:
         raise UserError(f"{table} batch_size is {batch_size}; it must be 1 or more")
     return batch_size, table.config(SampleConfig, known=("seed",), also=("batch_size",))
