@@ -23,8 +23,8 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def noise_like(pictures: Tensor) -> Tensor:
-    return torch.randn(pictures.shape, generator=seeded(1))
+def noise_like(pictures: Tensor, *, seed: int = 1) -> Tensor:
+    return torch.randn(pictures.shape, generator=seeded(seed))
 
 
 class Writes(nn.Module):
@@ -309,3 +309,44 @@ def test_held_out_loss_is_repeatable_by_level_and_by_class() -> None:
         assert loss == pytest.approx(0.6 * first.cells[level, 0] + 0.4 * first.cells[level, 2])
     for label, loss in first.by_class.items():
         assert loss == pytest.approx((first.cells[0.3, label] + first.cells[3.0, label]) / 2)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "weighting", "schedule"),
+    [
+        ("clean", "edm", "lognormal"),
+        ("noise", "uniform", "linear"),
+        ("noise", "min-snr", "cosine"),
+        ("velocity", "min-snr", "linear"),
+        ("flow", "uniform", "flow"),
+        ("edm", "learned", "cosine"),
+    ],
+)
+def test_every_objective_learns(
+    prediction: Prediction, weighting: WeightingKind, schedule: NoiseKind
+) -> None:
+    """Twenty small steps, and the loss that they minimise falls, at levels from 0.005 to 20,000."""
+    denoiser, clean = tiny_denoiser(prediction).train(), smooth_pictures()[:4]
+    weights = Weighting(
+        sigma_data=0.5,
+        kind=weighting,
+        prediction=prediction,
+        scale=tuple(denoiser.patches.scale.flatten().tolist()),
+    )
+    optimizer = torch.optim.AdamW(denoiser.parameters(), lr=3e-3)
+    levels = NoiseSchedule(kind=schedule, timesteps=500)
+
+    def loss(step: int) -> Tensor:
+        sigma, noise = levels.draw(4, seeded(step)), noise_like(clean, seed=step)
+        return denoising_loss(denoiser, clean, sigma, noise, LABELS[:4], weights).mean()
+
+    def measured() -> float:
+        with torch.no_grad():
+            return sum(float(loss(1000 + k)) for k in range(4)) / 4
+
+    before = measured()
+    for step in range(20):
+        optimizer.zero_grad()
+        loss(step).backward()
+        optimizer.step()
+    assert measured() < 0.9 * before

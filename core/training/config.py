@@ -90,8 +90,9 @@ class TrainConfig:
     """Recompute activations on the way back: less memory, about a third slower."""
     prediction: Prediction = "clean"
     """What the network writes: the `clean` picture, quicker to learn for large patches; `edm`'s
-    mix of picture and noise, finer at low noise given time and width; the `noise`; the `velocity`
-    between both; or rectified `flow`'s noise - picture."""
+    mix of picture and noise, finer at low noise given time and width; the `noise` (with --weighting
+    uniform or min-snr: EDM's weights count its errors sigma² times); the `velocity` between both;
+    or rectified `flow`'s noise - picture."""
     weighting: WeightingKind = "edm"
     """How much an error counts at each noise level: EDM's weights; alike in what the network
     writes; min-SNR-gamma (of the clean picture); or EDM's, levelled by a learned uncertainty."""
