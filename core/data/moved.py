@@ -7,7 +7,6 @@ Psarakis, 2008), coarsely, then finely, and the aligned pictures must agree in c
 Cut-outs are left out: cartoons of one pose align only too well.
 """
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -21,6 +20,8 @@ Integers = NDArray[np.int64]
 
 _NEIGHBOURS = 6
 _HISTOGRAM_COSINE = 0.93
+_SHIFTED = 0.35
+"""Least correlation at the best shift: it spares 3 of 10 alignments and 1 of 150 copies."""
 _COARSE, _FINE = 0.85, 0.85
 _COLOUR_CORRELATION = 0.9
 _DETAIL_CORRELATION = 0.7
@@ -84,25 +85,50 @@ def _candidates(histograms: Floats) -> Integers:
     return np.unique(np.concatenate(found), axis=0)
 
 
-def _scores(thumbs_nhwc: NDArray[np.uint8], pairs: Sequence[NDArray[np.int64]]) -> list[float]:
-    return [_score(thumbs_nhwc[x, ..., :3], thumbs_nhwc[y, ..., :3]) for x, y in pairs]
-
-
-def _score(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
-    """The aligned colours' correlation, or 0 when the pictures do not show the same."""
-    grey = _luma(first)
+def _scores(thumbs_nhwc: NDArray[np.uint8], pairs: Integers) -> list[float]:
+    """For each pair the aligned colours' correlation, or 0 when they do not show the same."""
+    rows, places = np.unique(pairs, return_inverse=True)
+    left, right = places.reshape(pairs.shape).T
+    colours = np.ascontiguousarray(thumbs_nhwc[rows, ..., :3])
+    grey = _luma(colours)
     small = _half(grey)
-    for turned in (second, np.ascontiguousarray(second[:, ::-1])):
-        turned_grey = _luma(turned)
-        # A quick look at half size turns most candidates away.
-        if _aligned(small, _half(turned_grey), steps=6, blur_px=3)[0] < _COARSE:
-            continue
-        correlation, affine = _aligned(grey, turned_grey, steps=40, blur_px=5)
-        if correlation >= _FINE:
-            score = _agreement(first, turned, grey, turned_grey, affine)
-            if score:
-                return score
-    return 0.0
+    scores = np.zeros(len(pairs))
+    for mirrored in (False, True):
+        turned, turned_grey, turned_small = (
+            np.ascontiguousarray(planes[:, :, ::-1]) if mirrored else planes
+            for planes in (colours, grey, small)
+        )
+        likely = (_best_shift(small[left], turned_small[right]) > _SHIFTED) & (scores == 0)
+        for k in np.flatnonzero(likely):
+            x, y = left[k], right[k]
+            # A quick look at half size turns most candidates away.
+            if _aligned(small[x], turned_small[y], steps=6, blur_px=3)[0] >= _COARSE:
+                scores[k] = _score(colours[x], turned[y], grey[x], turned_grey[y])
+    found: list[float] = scores.tolist()
+    return found
+
+
+def _best_shift(first: Floats, second: Floats) -> Floats:
+    """Correlations of N pairs of planes at the best of all circular shifts."""
+    spectra = [np.fft.rfft2(_units(planes)) for planes in (first, second)]
+    products = np.fft.irfft2(np.conj(spectra[0]) * spectra[1], s=first.shape[1:])
+    best: Floats = products.max(axis=(1, 2)).astype(np.float32)
+    return best
+
+
+def _units(planes: Floats) -> Floats:
+    """Without their mean, of length 1: products of two are correlations."""
+    centred = planes - planes.mean(axis=(1, 2), keepdims=True)
+    length = np.sqrt(np.square(centred).sum(axis=(1, 2), keepdims=True))
+    units: Floats = centred / np.maximum(length, 1e-6)
+    return units
+
+
+def _score(
+    first: NDArray[np.uint8], second: NDArray[np.uint8], grey: Floats, second_grey: Floats
+) -> float:
+    correlation, affine = _aligned(grey, second_grey, steps=40, blur_px=5)
+    return _agreement(first, second, grey, second_grey, affine) if correlation >= _FINE else 0.0
 
 
 def _aligned(first: Floats, second: Floats, *, steps: int, blur_px: int) -> tuple[float, Floats]:
@@ -159,6 +185,6 @@ def _luma(image_hwc: NDArray[np.uint8]) -> Floats:
 
 
 def _half(grey: Floats) -> Floats:
-    height, width = grey.shape
-    half: Floats = grey.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3))
+    *others, height, width = grey.shape
+    half: Floats = grey.reshape(*others, height // 2, 2, width // 2, 2).mean(axis=(-3, -1))
     return half
