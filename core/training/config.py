@@ -143,7 +143,7 @@ class TrainConfig:
             self.optimizer != "prodigy" or self.learning_rate >= 0.1,
             "learning_rate",
             self.learning_rate,
-            "0.1 or more with --optimizer prodigy (1 as a rule): a factor of the rate that it finds",
+            "0.1 or more (1 as a rule) with --optimizer prodigy, which finds the rate itself",
         )
         for name in ("augment", "max_copies", "decay_share"):
             _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "from 0 to 1")
