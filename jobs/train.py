@@ -8,7 +8,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from core.config import config_digest
 from core.data.pinned import PinnedDataset, open_pinned
@@ -21,6 +21,9 @@ from jobs.cli import duration, flag_value, run_verb
 from jobs.cluster import Cluster, ClusterFlags
 from jobs.preflight import require_disk
 from jobs.verbs import Verb
+
+if TYPE_CHECKING:
+    import torch
 
 _FORECAST_S = 6.0
 """Seconds for timing steps before a submission."""
@@ -36,8 +39,19 @@ class TrainFlags:
     on a GPU."""
     out: Path | None = None
     """Folder of the run; default: runs/<preset>-<config digest>."""
-    accumulate: int = 1
-    """Micro-batches that each process makes of its share of a step: less memory, same result."""
+    accumulate: int | Literal["auto"] = 1
+    """Micro-batches that each process makes of its share of a step: less memory, same result.
+    `auto` tries before training how few fit."""
+    memory_gb: float | None = None
+    """Memory in GiB that each process may hold, for `--accumulate auto`; default: what there is."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Compile the network: a minute or two before the first step, then faster. `auto` does so on
+    GPUs for 2,000 steps or more."""
+    find_lr: bool = False
+    """Train nothing; sweep the learning rate for about 100 steps, plot the loss over it, and
+    suggest a rate."""
+    find_lr_s: float = 600.0
+    """Seconds that the sweep may take, about; fewer steps where 100 take longer."""
     rendezvous_s: float = 300.0
     """Seconds that the processes of a job wait for each other at the start."""
     stall_s: float = 600.0
@@ -49,10 +63,20 @@ class TrainFlags:
     """Print the full config and stop."""
 
     def __post_init__(self) -> None:
-        for name in ("accumulate", "rendezvous_s", "stall_s"):
-            if getattr(self, name) < 1:
+        for name in ("accumulate", "find_lr_s", "rendezvous_s", "stall_s"):
+            if getattr(self, name) != "auto" and getattr(self, name) < 1:
                 flag = "--" + name.replace("_", "-")
                 raise UserError(f"{flag} is {getattr(self, name)}; it must be 1 or more")
+        if self.memory_gb is not None and (self.accumulate != "auto" or self.memory_gb <= 0):
+            raise UserError(
+                f"--memory-gb is {self.memory_gb:g}: it must be above 0 and goes with "
+                "--accumulate auto"
+            )
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """--memory-gb in bytes."""
+        return None if self.memory_gb is None else int(self.memory_gb * 2**30)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,6 +92,9 @@ def _default(arguments: Sequence[str]) -> TrainFlags:
 def _run(flags: TrainFlags) -> None:
     dataset = _dataset(flags)
     out = _out(flags)
+    if flags.find_lr:
+        _find_rate(flags, dataset, RunFolder(out))
+        return
     print(
         f"training {out} on {len(dataset.split['train']):,} pictures of "
         f"{len(dataset.label_names)} classes, {dataset.size_px} px, {dataset.channels} channels"
@@ -81,10 +108,36 @@ def _run(flags: TrainFlags) -> None:
         out,
         cpu=flags.cpu,
         accumulate=flags.accumulate,
+        memory_bytes=flags.memory_bytes,
+        compiled=flags.compile,
         patience=Patience(rendezvous_s=flags.rendezvous_s, stall_s=flags.stall_s),
     )
     print(f"model: {model}\nmetrics: {out / 'metrics.jsonl'}\nsample grids: {out / 'samples'}")
     print(f"next: python jobs/sample.py --run {out}")
+
+
+def _find_rate(flags: TrainFlags, dataset: PinnedDataset, run: RunFolder) -> None:
+    import torch
+
+    from core.training.range_test import range_test, rate_flags, save_range_test
+
+    gpu = torch.cuda.is_available() and not flags.cpu
+    device = torch.device("cuda" if gpu else "cpu")
+    found = range_test(
+        flags.config,
+        dataset,
+        device=device,
+        accumulate=_micro_batches(flags, dataset, device, processes=1),
+        budget_s=flags.find_lr_s,
+    )
+    save_range_test(found, flags.config, run)
+    rates = rate_flags(found, flags.config)
+    data = f" --data {flags.config.data}" if flags.config.data else ""
+    print(f"plot: {run.rates.with_suffix('.png')}\n{rates}")
+    print(
+        f"next: python jobs/train.py --preset {flags.preset}{data} {rates}, and the other flags of "
+        "this command but --find-lr and --out"
+    )
 
 
 def _out(flags: TrainFlags) -> Path:
@@ -105,6 +158,11 @@ def _steps_done(flags: TrainFlags) -> int:
 
 def _check(flags: TrainFlags, cluster: Cluster) -> list[str]:
     """The data is whole, the folder is free or this run's, the disk has room; time and size."""
+    if flags.find_lr:
+        raise UserError(
+            "--find-lr takes minutes in one process and is no job: give --cluster inline, on a "
+            "machine like those that will train"
+        )
     data = flags.config.data
     if data is not None:
         if cluster.after and not data.exists():
@@ -126,12 +184,15 @@ def _check(flags: TrainFlags, cluster: Cluster) -> list[str]:
     torch.set_num_threads(min(cluster.cpus_per_task, core_count()))
     timed = cluster.gpus_per_node == 0 or (torch.cuda.is_available() and not flags.cpu)
     on_gpu = cluster.gpus_per_node > 0 and timed
+    device = torch.device("cuda" if on_gpu else "cpu")
     expected = forecast(
         flags.config,
         dataset,
-        device=torch.device("cuda" if on_gpu else "cpu"),
+        device=device,
         processes=cluster.processes,
-        accumulate=flags.accumulate,
+        accumulate=_micro_batches(flags, dataset, device, processes=cluster.processes)
+        if timed
+        else 1,
         steps_done=_steps_done(flags),
         budget_s=_FORECAST_S if timed else 0,
     )
@@ -146,6 +207,25 @@ def _check(flags: TrainFlags, cluster: Cluster) -> list[str]:
         f"this one, {duration(expected.hours * 3600)}, {requeues} requeues, {size}"
         + (f", {gpu_hours:.3g} GPU-hours" if on_gpu else "")
     ]
+
+
+def _micro_batches(
+    flags: TrainFlags, dataset: PinnedDataset, device: "torch.device", *, processes: int
+) -> int:
+    """--accumulate, `auto` tried on this device; a training itself tries on its own."""
+    if flags.accumulate != "auto":
+        return flags.accumulate
+    from core.training.trial import fitting_accumulate
+
+    accumulate, words = fitting_accumulate(
+        flags.config,
+        dataset,
+        device,
+        processes=processes,
+        memory_bytes=flags.memory_bytes,
+    )
+    print(words)
+    return accumulate
 
 
 def _starter(flags: TrainFlags) -> Path:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import math
 import multiprocessing
 import os
 import signal
@@ -128,6 +129,7 @@ def _train(
     mishaps: tuple[Mishap, ...] = (),
     patience: dict[str, float] | None = None,
     accumulate: int = 1,
+    poisoned_step: int | None = None,
     **changes: object,
 ) -> dict[str, Any]:
     import torch
@@ -141,7 +143,7 @@ def _train(
     torch.set_num_threads(1)
     config = tiny_config(data=data, **changes)
     try:
-        with _mishap(next((m for m in mishaps if m.rank == rank), None)):
+        with _poison(poisoned_step), _mishap(next((m for m in mishaps if m.rank == rank), None)):
             train(
                 config,
                 open_pinned(data),
@@ -156,6 +158,23 @@ def _train(
         traceback.print_exc()
         return {"kind": type(error).__name__, "message": str(error)}
     return {"kind": "done"}
+
+
+@contextlib.contextmanager
+def _poison(step: int | None) -> Iterator[None]:
+    """Let the noise of a step (from 0) be NaN, as long as the draws are the config's own."""
+    from core.training.memory import TrainingPictures
+
+    real_batch = TrainingPictures.batch
+
+    def batch(self: Any, at: int, **rest: Any) -> Any:
+        made = real_batch(self, at, **rest)
+        if at == step and self._config.seed == 0:
+            made.noise.fill_(math.nan)
+        return made
+
+    TrainingPictures.batch = batch  # type: ignore[method-assign]
+    yield
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from core.diffusion.ema import ema_gamma, ema_update, load_average, save_average
 from core.rundir import RunFolder
 from core.training.checkpoint import TrainingState
 from core.training.config import TrainConfig
+from core.training.told import plain
 
 _PAUSE = 8
 """Steps between two updates of the averages, in runs of 100 times as many or more."""
@@ -51,8 +52,13 @@ def snapshot_steps(config: TrainConfig) -> set[int]:
 
 
 def save_snapshot(state: TrainingState, config: TrainConfig, run: RunFolder) -> None:
-    """Keep the averages of now."""
-    save_averages(run.average(state.step), tracked_averages(state, config), step=state.step)
+    """Keep the averages of now: what a model needs of them, less what only training does."""
+    needed = plain(state.ema).state_dict().keys()
+    averages = {
+        width: {name: tensor for name, tensor in average.items() if name in needed}
+        for width, average in tracked_averages(state, config).items()
+    }
+    save_averages(run.average(state.step), averages, step=state.step)
 
 
 def early_weights(config: TrainConfig, run: RunFolder) -> dict[str, Tensor] | None:

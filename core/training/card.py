@@ -1,7 +1,7 @@
 """The end of a run: a diffusers pipeline folder with a model card."""
 
 import json
-from pathlib import Path
+from collections.abc import Sequence
 
 from diffusers import UNet2DModel
 
@@ -13,7 +13,9 @@ from core.diffusion.pipeline import ClassConditionalPipeline
 from core.diffusion.schedule import NoiseSchedule
 from core.files import atomic_folder, write_bytes
 from core.rundir import RunFolder
+from core.training.claim import parent_of
 from core.training.config import TrainConfig
+from core.training.guard import Halving
 from core.training.record import read_metrics
 from core.training.told import plain
 
@@ -40,11 +42,13 @@ pipeline(["{first}"], seeds=[0]).images[0].save("{first}.png")
 | --- | --- |
 | pictures trained on | {pictures:,} of {count:,} |
 | steps × batch | {steps:,} × {batch} |
+| weights | {weights} |
 | parameters | {parameters:,} |
 | training loss, last | {loss} |
 | held-out loss, first → last | {held_out} |
 | data digest (SHA-256) | `{digest}` |
 | licence of the data | {licence} |
+{notes}
 
 The pictures are generated: they may resemble, and should not be passed off as, the training data.
 
@@ -82,7 +86,7 @@ def make_pipeline(
         sigma_max=schedule.sigma_max,
         noise_schedule=schedule.kind,
         timesteps=schedule.timesteps,
-        facts={"dataset": dataset.digest, "licence": dataset.licence},
+        facts=_facts(config, dataset),
     )
 
 
@@ -91,35 +95,68 @@ def save_model(
     pipeline: ClassConditionalPipeline,
     config: TrainConfig,
     dataset: PinnedDataset,
+    *,
+    steps: int,
+    weights: str,
+    halvings: Sequence[Halving] = (),
 ) -> None:
-    """Write `model/`: the pipeline in safetensors, and README.md."""
+    """Write `model/`: the pipeline in safetensors, and README.md.
+
+    steps: made in all; weights: words that say which these are.
+    """
     with atomic_folder(run.model) as temporary:
         pipeline.save_pretrained(temporary, safe_serialization=True)
-        card = _card(run.root, pipeline.unet, config, dataset, read_metrics(run.metrics))
+        card = _card(
+            run,
+            config,
+            dataset,
+            licence=pipeline.facts["licence"],
+            parameters=pipeline.unet.num_parameters(),
+            steps=steps,
+            weights=weights,
+            notes=_notes(config, halvings),
+        )
         write_bytes(temporary / "README.md", card.encode())
 
 
-def _card(
-    root: Path,
-    unet: UNet2DModel,
-    config: TrainConfig,
-    dataset: PinnedDataset,
-    rows: list[dict[str, float]],
-) -> str:
+def _facts(config: TrainConfig, dataset: PinnedDataset) -> dict[str, str]:
+    """What the model came from; the licences of an earlier model's pictures go on."""
+    parent = parent_of(config)
+    if parent is None:
+        return {"dataset": dataset.digest, "licence": dataset.licence}
+    licences = [*parent["licence"].split(" AND "), *dataset.licence.split(" AND ")]
+    return {
+        "dataset": dataset.digest,
+        "licence": " AND ".join(sorted(set(licences))),
+        "parent": parent["digest"],
+    }
+
+
+def _notes(config: TrainConfig, halvings: Sequence[Halving]) -> str:
+    """Further rows of the table of figures."""
+    parent = parent_of(config)
+    rows = [("fine-tuned from", f"`{parent['digest']}`")] if parent else []
+    rows += [
+        ("rate halved", f"at step {halving.back_to}, after {halving.why} at {halving.at}")
+        for halving in halvings
+    ]
+    return "".join(f"| {name} | {value} |\n" for name, value in rows)
+
+
+def _card(run: RunFolder, config: TrainConfig, dataset: PinnedDataset, **known: object) -> str:
+    rows = read_metrics(run.metrics)
     losses = [row["loss"] for row in rows if "loss" in row]
     held_out = [row["held_out_loss"] for row in rows if "held_out_loss" in row]
     return _CARD.format(
-        name=root.name,
-        licence=dataset.licence,
+        **known,
+        name=run.root.name,
         size_px=dataset.size_px,
         kind="RGBA" if dataset.channels == 4 else "RGB",
         labels=", ".join(dataset.label_names),
         first=dataset.label_names[0],
         pictures=len(dataset.split["train"]),
         count=len(dataset.labels),
-        steps=config.steps,
         batch=config.batch_size,
-        parameters=unet.num_parameters(),
         loss=_figure(losses[-1:]),
         held_out=" → ".join(_figure([value]) for value in (held_out[:1] + held_out[-1:])) or "—",
         digest=dataset.digest,

@@ -27,7 +27,8 @@ class Forecast:
     checkpoint_bytes: int
     """One checkpoint."""
     disk_bytes: int
-    """The checkpoints that are kept, the one being written beside them, and the model."""
+    """The checkpoints that are kept, the one being written beside them, the snapshots of averages,
+    and the model."""
 
 
 def forecast(
@@ -60,13 +61,18 @@ def forecast(
     else:
         each = seconds / timed
     seconds_per_step = seconds + each * (share - timed)
-    checkpoint_bytes, model_bytes = _sizes(state)
+    checkpoint_bytes, weight_bytes = _sizes(state)
+    # A snapshot is two averages in half precision; the model has half-precision weights to guide by.
+    kept_averages = config.snapshots + (2 if config.keep == "best" else 0)
+    model_bytes = weight_bytes * (3 if config.snapshots else 2) // 2
     return Forecast(
         seconds_per_step=seconds_per_step,
         images_per_s=config.batch_size / seconds_per_step,
         hours=max(0, config.steps - steps_done) * seconds_per_step / 3600,
         checkpoint_bytes=checkpoint_bytes,
-        disk_bytes=checkpoint_bytes * (config.keep_checkpoints + 1) + model_bytes,
+        disk_bytes=checkpoint_bytes * (config.keep_checkpoints + 1)
+        + kept_averages * weight_bytes
+        + model_bytes,
     )
 
 
@@ -102,7 +108,7 @@ def _time_steps(
 
 
 def _sizes(state: TrainingState) -> tuple[int, int]:
-    """Bytes of a checkpoint (weights, their average, the optimisers' moments) and of the model."""
+    """Bytes of a checkpoint (weights, their averages, the optimisers' moments) and of weights."""
     moments = sum(
         value.nbytes
         for optimizer in state.optimizers

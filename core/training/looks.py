@@ -3,6 +3,8 @@
 import copy
 from collections.abc import Sequence
 
+from diffusers import UNet2DModel
+
 from core.data.pinned import PinnedDataset
 from core.diffusion.objective import held_out_loss
 from core.diffusion.pipeline import ClassConditionalPipeline
@@ -16,8 +18,9 @@ from core.training.config import TrainConfig
 from core.training.guard import Halving
 from core.training.memory import pictures_of
 from core.training.record import Record, read_metrics
-from core.training.selection import best_weights, keep_best, select
+from core.training.selection import best_weights, keep_best, select, words_of
 from core.training.step import Stepper
+from core.training.told import plain
 
 _GRID_STEPS = 12
 _GRID_GUIDANCE = 1.5
@@ -80,12 +83,22 @@ class Looks:
             self.state.ema.load_state_dict(best_weights(self.run, selection.best.step))
         guide = None
         if early := early_weights(self.config, self.run):
-            guide = copy.deepcopy(self.state.ema)
-            guide.load_state_dict(early, strict=False)
-        save_model(self.run, self._pipeline(guide), self.config, self.dataset)
+            guide = copy.deepcopy(plain(self.state.ema))
+            guide.load_state_dict(early)
+            guide.half()  # As it was kept; opened in float32.
+        save_model(
+            self.run,
+            self._pipeline(guide),
+            self.config,
+            self.dataset,
+            steps=self.state.step,
+            weights=words_of(selection, self.config, last_step=self.state.step),
+            halvings=halvings,
+        )
 
-    def _pipeline(self, guide: object = None) -> ClassConditionalPipeline:
-        return make_pipeline(self.state.ema, self.config, self.dataset, self.stepper.statistics)
+    def _pipeline(self, guide: UNet2DModel | None = None) -> ClassConditionalPipeline:
+        statistics = self.stepper.statistics
+        return make_pipeline(self.state.ema, self.config, self.dataset, statistics, guide)
 
 
 def require_held_out(config: TrainConfig, dataset: PinnedDataset) -> None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import torch
 
@@ -39,6 +39,9 @@ from core.training.record import Record
 from core.training.selection import prune_best
 from core.training.step import Stepper, new_state, rate_share
 from core.training.stopping import Stopped, StopWish, signal_of, stop_wishes
+from core.training.trial import agreed_accumulate
+from core.training.usage import memory_in_use_bytes
+from core.training.utilisation import Utilisation
 
 _PATIENCE = Patience()
 
@@ -49,7 +52,8 @@ def train(
     folder: Path,
     *,
     cpu: bool = False,
-    accumulate: int = 1,
+    accumulate: int | Literal["auto"] = 1,
+    memory_bytes: int | None = None,
     compiled: Compile = "off",
     patience: Patience = _PATIENCE,
 ) -> Path:
@@ -57,7 +61,8 @@ def train(
 
     One call per process; `core.training.processes` says how it learns of the others.
     accumulate: micro-batches that each process makes of its share of a step, to save memory; the
-    result is the same but for rounding.
+    result is the same but for rounding; "auto" tries how few fit into memory.
+    memory_bytes: all that each process may hold when that is tried; default: what there is.
     compiled: whether to compile the network.
 
     Raises UserError when the folder holds another run, the data changed, or the training diverges
@@ -65,7 +70,8 @@ def train(
     or SIGUSR2 came to any process; ProcessTrouble when the others do not come or do not go on.
     """
     run = RunFolder(folder)
-    _require_pictures_for_all(config.batch_size, Place.from_environment().count, accumulate)
+    least = 1 if accumulate == "auto" else accumulate
+    _require_pictures_for_all(config.batch_size, Place.from_environment().count, least)
     with stop_wishes() as wish:
         try:
             with (
@@ -74,6 +80,10 @@ def train(
             ):
                 # A JSON value: the step to go on from, None when all is done.
                 step = processes.from_first(lambda: _begin(run, config, dataset, held))
+                if step is not None and accumulate == "auto":
+                    accumulate = agreed_accumulate(
+                        run, config, dataset, processes, memory_bytes=memory_bytes
+                    )
                 while step is not None:
                     trainer = _Trainer(
                         config,
@@ -81,7 +91,7 @@ def train(
                         run,
                         processes,
                         step=step,
-                        accumulate=accumulate,
+                        accumulate=int(accumulate),
                         compiled=compiled,
                     )
                     step = _finish(trainer, processes, wish)
@@ -130,6 +140,7 @@ class _Trainer:
         )
         self.looks = Looks(config, dataset, run, self.stepper)
         self.snapshots = snapshot_steps(config)
+        self.utilisation = Utilisation(self.stepper, dataset, processes=processes.count)
 
     def run_to_end(self, wish: StopWish) -> None:
         """All remaining steps."""
@@ -189,16 +200,19 @@ class _Trainer:
         assert record
         state, config = self.state, self.config
         losses, norms = self._unlogged(record)
+        images_per_s = speed.images_per_s(state.step, config.batch_size)
         figures = {
             "loss": fmean(losses),
             "gradient_norm": fmean(norms),
             "learning_rate": config.learning_rate
             * self.stepper.rate
             * rate_share(config, state.step - 1),
-            "images_per_s": speed.images_per_s(state.step, config.batch_size),
+            "images_per_s": images_per_s,
+            **self.utilisation.figures(images_per_s),
+            "memory_gib": round(memory_in_use_bytes(self.processes.device) / 2**30, 3),
         }
         record.add(state.step, figures)
-        return f"loss {figures['loss']:.4f}, {figures['images_per_s']:.0f} images/s"
+        return f"loss {figures['loss']:.4f}, {images_per_s:.0f} images/s"
 
     def _unlogged(self, record: Record) -> tuple[list[float], list[float]]:
         """Losses and gradient norms since the last row; the run goes back when they tell of

@@ -25,6 +25,7 @@ from core.training.averages import averaging_due, move_averages
 from core.training.checkpoint import TrainingState
 from core.training.config import TrainConfig
 from core.training.dropout import use_row_dropout
+from core.training.finetune import inherit, inherited_statistics
 from core.training.memory import TrainingPictures, pictures_of
 from core.training.optimizers import new_optimizers
 from core.training.processes import Processes
@@ -53,7 +54,11 @@ class Stepper:
         self.config, self.state, self.rate = config, state, 0.5**halvings
         self._processes, self._accumulate = processes, accumulate
         self._pictures = TrainingPictures(dataset, config, processes.device, hold=hold_pictures)
-        self.statistics = measured_patches(dataset, config.patch, whiten=config.whiten)
+        self.statistics = (
+            inherited_statistics(config.init_from)
+            if config.init_from
+            else measured_patches(dataset, config.patch, whiten=config.whiten)
+        )
         self._denoiser = self.denoiser_of(state.unet)
         compile_where_it_pays(self._denoiser, compiled, processes.device, steps=config.steps)
         self._trained = list(state.unet.parameters())
@@ -74,10 +79,15 @@ class Stepper:
         """Where this process computes."""
         return self._processes.device
 
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """What the network computes in; None for float32."""
+        return network_dtype(self.config.precision, self.device)
+
     def denoiser_of(self, unet: UNet2DModel) -> Denoiser:
         """The preconditioned network around these weights."""
         denoiser = Denoiser(unet, self.statistics, self.config.prediction)
-        denoiser.autocast_dtype = network_dtype(self.config.precision, self._processes.device)
+        denoiser.autocast_dtype = self.dtype
         return denoiser.to(self._processes.device)
 
     def step(self, share: float | None = None) -> tuple[Tensor, Tensor]:
@@ -137,7 +147,13 @@ class Stepper:
                 dropout.rows = part.rows
             with telling(self.state.unet, part.told):
                 losses = denoising_loss(
-                    self._denoiser, part.clean, part.sigma, part.noise, part.labels, self.weighting
+                    self._denoiser,
+                    part.clean,
+                    part.sigma,
+                    part.noise,
+                    part.labels,
+                    self.weighting,
+                    uncertainty=self.state.uncertainty,
                 )
             loss = losses.sum() / config.batch_size
             share += loss.detach()
@@ -158,17 +174,19 @@ def rate_share(config: TrainConfig, step: int) -> float:
 
 
 def new_state(config: TrainConfig, dataset: PinnedDataset, device: torch.device) -> TrainingState:
-    """Untrained weights (decided by the seed), their average, and the optimiser."""
-    if dataset.size_px % (config.patch * 2 ** (len(config.block_channels) - 1)):
+    """Untrained weights (decided by the seed) or those of --init-from, averages, optimisers."""
+    channels, side, _ = dataset.network_shape_chw
+    if side % (config.patch * 2 ** (len(config.block_channels) - 1)):
+        stored = "px pictures" if dataset.latents is None else "wide latents"
         raise UserError(
-            f"{dataset.size_px} px pictures do not fit --patch {config.patch} with "
+            f"{side} {stored} do not fit --patch {config.patch} with "
             f"{len(config.block_channels)} levels: the side must be a multiple of "
             f"{config.patch * 2 ** (len(config.block_channels) - 1)}"
         )
     torch.manual_seed(config.seed)
     unet = build_unet(
-        size_px=dataset.size_px,
-        channels=dataset.channels,
+        size_px=side,
+        channels=channels,
         labels=len(dataset.label_names),
         patch=config.patch,
         block_channels=config.block_channels,
@@ -177,7 +195,9 @@ def new_state(config: TrainConfig, dataset: PinnedDataset, device: torch.device)
         dropout=config.dropout,
     ).to(device, memory_format=torch.channels_last)
     if config.augment:
-        tell_network(unet)
+        tell_network(unet, seed=config.seed)
+    if config.init_from:
+        inherit(unet, config, dataset)
     ema = copy.deepcopy(unet).eval().requires_grad_(False)
     if config.gradient_checkpointing:
         unet.enable_gradient_checkpointing()
@@ -189,7 +209,9 @@ def new_state(config: TrainConfig, dataset: PinnedDataset, device: torch.device)
         narrow={name: tensor.detach().clone() for name, tensor in unet.named_parameters()}
         if config.snapshots
         else None,
-        optimizers=new_optimizers(unet, config, bf16=dtype is torch.bfloat16),
+        optimizers=new_optimizers(
+            unet, config, bf16=dtype is torch.bfloat16, uncertainty=uncertainty
+        ),
         uncertainty=uncertainty,
         scaler=GradScaler(device.type) if dtype is torch.float16 else None,
     )
