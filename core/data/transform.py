@@ -232,7 +232,8 @@ def _method(image_hwc: NDArray[Any], size_wh: tuple[int, int]) -> int:
 
 
 def _shrinks(image_hwc: NDArray[Any], size_wh: tuple[int, int]) -> bool:
-    return size_wh[0] <= image_hwc.shape[1] and size_wh[1] <= image_hwc.shape[0]
+    height, width = image_hwc.shape[:2]
+    return bool(size_wh[0] <= width and size_wh[1] <= height)
 
 
 def _decode(image_hwc: Picture, *, srgb: bool = False, premultiplied: bool = False) -> Floats:

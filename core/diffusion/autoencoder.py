@@ -68,7 +68,8 @@ def to_latents(autoencoder: Autoencoder, pictures_nchw: Tensor) -> Tensor:
     else:
         latents = encoded.latents if hasattr(encoded, "latents") else encoded.latent
     shift, scale = _shift_and_scale(autoencoder, latents)
-    return (latents - shift) * scale
+    scaled: Tensor = (latents - shift) * scale
+    return scaled
 
 
 @torch.no_grad()
