@@ -2,8 +2,8 @@
 
 Karras et al. 2020 (arXiv 2006.06676) and 2022 (EDM, appendix F.2): a network that is told how its
 picture was changed learns from all of them, yet asked for an unchanged one it makes nothing else.
-All geometric changes are one resampling, all changes of colour one matrix; both run where the
-pictures are. The draws depend on the generator alone, so any process can draw the whole batch's.
+All geometric changes are one resampling, all changes of colour one linear function; both run where
+the pictures are. The draws depend on the generator alone: any process can draw the whole batch's.
 """
 
 import math
@@ -20,7 +20,7 @@ CHANGES = (
 
 _GEOMETRIC = 5
 """The first of CHANGES move pixels, the others colour them."""
-_CHANCES = torch.tensor([0, 1, 2, 2, 3, 4, 5, 6])
+_CHANCES = [0, 1, 2, 2, 3, 4, 5, 6]
 """Which draw decides on each of CHANGES: a shift goes both ways at once."""
 
 _ROTATION = math.radians(10)
@@ -31,7 +31,8 @@ _BRIGHTNESS = 0.15
 """Of the range from black to white."""
 _CONTRAST = math.log(1.3)
 _SATURATION = math.log(1.6)
-_LUMA = torch.tensor([0.299, 0.587, 0.114])
+_RED, _GREEN, _BLUE = 0.299, 0.587, 0.114
+"""What each adds to luma (ITU-R BT.601)."""
 
 
 def draw_changes(count: int, *, chance: float, mirror: bool, generator: torch.Generator) -> Tensor:
@@ -41,7 +42,7 @@ def draw_changes(count: int, *, chance: float, mirror: bool, generator: torch.Ge
     amount is uniform.
     """
     amount = torch.rand((count, len(CHANGES)), generator=generator) * 2 - 1
-    applied = torch.rand((count, int(_CHANCES.max()) + 1), generator=generator) < chance
+    applied = torch.rand((count, max(_CHANCES) + 1), generator=generator) < chance
     amount[:, 0] = (amount[:, 0] < 0).float() if mirror else 0.0
     return torch.where(applied[:, _CHANCES], amount, 0.0)
 
@@ -84,17 +85,16 @@ def _moved(unit: Tensor, told: Tensor) -> Tensor:
 def _coloured(unit: Tensor, told: Tensor) -> Tensor:
     """Brighten, then stretch contrast about grey, then saturation about luma.
 
-    With k and s for contrast and saturation, straight colour c becomes k·(s·c + (1-s)·luma(c)) +
-    offset; times alpha, that holds for premultiplied colour with the offset times alpha.
+    With k and s for contrast and saturation, straight colour c of luma y becomes
+    k·(y + s·(c - y)) + offset; premultiplied colour does too, with the offset times alpha.
     """
-    brightness, contrast, saturation = told[:, _GEOMETRIC:].unbind(1)
+    brightness, contrast, saturation = (_wide(one) for one in told[:, _GEOMETRIC:].unbind(1))
     k, s = (contrast * _CONTRAST).exp(), (saturation * _SATURATION).exp()
-    luma = _LUMA.to(unit.device).expand(3, 3)
-    matrix = k[:, None, None] * torch.lerp(luma, torch.eye(3, device=unit.device), _wide(s)[..., 0])
     offset = k * (brightness * _BRIGHTNESS - 0.5) + 0.5
-    rest = unit[:, 3:]
-    alpha = rest if unit.shape[1] == 4 else torch.ones_like(unit[:, :1])
-    colour = torch.einsum("nij,njhw->nihw", matrix, unit[:, :3]) + _wide(offset) * alpha
+    before, rest = unit[:, :3], unit[:, 3:]
+    luma = _RED * before[:, :1] + _GREEN * before[:, 1:2] + _BLUE * before[:, 2:]
+    alpha = rest if unit.shape[1] == 4 else 1.0
+    colour = k * torch.lerp(luma, before, s) + offset * alpha
     return torch.where(_wide(told[:, _GEOMETRIC:].any(1)), torch.cat([colour, rest], 1), unit)
 
 
