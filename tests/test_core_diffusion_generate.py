@@ -18,7 +18,10 @@ from tests.tiny import tiny_config, tiny_dataset
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     dataset = tiny_dataset(folder / "data")
-    train(tiny_config(data=folder / "data", steps=2), dataset, folder / "run", cpu=True)
+    config = tiny_config(
+        data=folder / "data", steps=2, noise_schedule="linear", timesteps=20, snapshots=0
+    )
+    train(config, dataset, folder / "run", cpu=True)
     return folder / "run"
 
 
@@ -69,6 +72,26 @@ def test_a_label_and_seed_alone_decide_the_picture(whole: Path, run: Path, tmp_p
     one = config(run, labels=("fish",), seed=7)
     generate_sample_set(one, tmp_path / "one", batch_size=4, device="cpu")
     assert np.array_equal(pictures(tmp_path / "one")[7], pictures(whole)[7])
+
+
+@pytest.mark.parametrize("solver", ["ddpm", "dpmpp-3m-sde"])
+def test_noise_on_the_way_is_of_the_seed_too(run: Path, tmp_path: Path, solver: str) -> None:
+    noisy = config(run, solver=solver, per_class=2, precision="fp32")
+    generate_sample_set(noisy, tmp_path / "all", batch_size=4, device="cpu")
+    alone = config(run, solver=solver, labels=("fish",), seed=3, precision="fp32")
+    generate_sample_set(alone, tmp_path / "one", batch_size=4, device="cpu")
+    one, all_four = pictures(tmp_path / "one")[3], pictures(tmp_path / "all")
+    # Another batch shape rounds otherwise, and little else may differ.
+    assert np.abs(one.astype(int) - all_four[3].astype(int))[..., 3].max() <= 1
+    assert np.abs(one.astype(int) - all_four[2].astype(int))[..., 3].max() > 20
+
+
+def test_ddpm_walks_the_schedule_of_the_training(run: Path, tmp_path: Path) -> None:
+    whole = config(run, solver="ddpm", steps=20, labels=("cat",))
+    assert generate_sample_set(whole, tmp_path / "set", device="cpu").count == 1
+    longer = config(run, solver="ddim", steps=21, labels=("cat",))
+    with pytest.raises(UserError, match="--steps 21 is more than the 20 steps of the model's"):
+        generate_sample_set(longer, tmp_path / "longer", device="cpu")
 
 
 def test_an_interrupted_set_goes_on_where_it_was(
@@ -146,6 +169,10 @@ def test_counts_and_labels_are_planned() -> None:
         {"per_class": 0},
         {"steps": 0},
         {"guidance": -1},
+        {"guidance_interval": (5.0, 1.0)},
+        {"guidance_parallel": 1.5},
+        {"guidance_rescale": -0.1},
+        {"ema_width": 0.3},
         {"seed": -1},
         {"classes": ("a",), "labels": ("b",)},
     ],
