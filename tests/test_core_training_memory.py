@@ -241,6 +241,9 @@ def test_the_micro_batch_is_found_by_trial_kept_and_said(
     assert read_json(run.trial)["accumulate"] == 1
     rows = [row for row in read_metrics(run.metrics) if "memory_gib" in row]
     assert 0.1 < rows[-1]["memory_gib"] < 8
+    untried = train(config, dataset, tmp_path / "untried", cpu=True)
+    weights = "unet/diffusion_pytorch_model.safetensors"
+    assert (run.model / weights).read_bytes() == (untried / weights).read_bytes()
 
     write_json(run.trial, {**read_json(run.trial), "accumulate": 3})
     alone = Processes.alone(CPU)

@@ -95,7 +95,7 @@ def fitting_accumulate(
     if size == 0:
         raise UserError(
             f"a step with one picture takes {_gib(peak)}, and {who} is {_gib(limit)}: give "
-            "--config.gradient-checkpointing, a smaller network, or more memory"
+            "--gradient-checkpointing, a smaller network, or more memory"
         )
     accumulate = math.ceil(share / size)
     return accumulate, (
