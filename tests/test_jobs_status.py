@@ -191,7 +191,7 @@ def test_parts_are_counted_where_they_are_made(
     (model / "model_index.json").write_text(
         json.dumps({"labels": ["cat"], "facts": {}, "patch": 1})
     )
-    (model / "unet" / "config.json").write_text(json.dumps({"sample_size": 32, "in_channels": 4}))
+    (model / "unet" / "config.json").write_text(json.dumps({"sample_size": 32, "out_channels": 4}))
     real = SamplingParts(
         SampleConfig(run=place.folder / "run", classes=("cat=8",), shard_size=2), made.folder
     )
