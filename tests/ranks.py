@@ -20,9 +20,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-_CONTEXT = multiprocessing.get_context("forkserver")
-# Importing torch takes seconds; forked from the server, a rank starts in a moment.
-_CONTEXT.set_forkserver_preload(["tests.ranks", "core.training.loop"])
+CONTEXT = multiprocessing.get_context("forkserver")
+"""Importing torch takes seconds; forked from its server, a process starts in a moment."""
+CONTEXT.set_forkserver_preload(["tests.ranks", "core.training.loop"])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class Ranks:
         for rank in set(range(count)) - set(absent):
             mine = {**place, "RANK": str(rank), "LOCAL_RANK": str(rank)}
             mine["MENAGERIE_NODE"] = f"node{rank}"
-            self.processes[rank] = _CONTEXT.Process(
+            self.processes[rank] = CONTEXT.Process(
                 target=_rank, args=(self._folder / str(rank), mine, run, work)
             )
 

@@ -11,6 +11,7 @@ import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -80,15 +81,15 @@ def save_averages(path: Path, averages: dict[float, dict[str, Tensor]], *, step:
         for index, width in enumerate(widths)
         for name, tensor in averages[width].items()
     }
-    facts = {"step": str(step), "widths": json.dumps(widths)}
+    # In one entry: safetensors writes several in an order of chance, and the bytes shall repeat.
+    facts = {"averages": json.dumps({"step": step, "widths": widths})}
     write_bytes(path, save(tensors, facts))
 
 
 def load_average(path: Path, width: float) -> dict[str, Tensor]:
     """One of the averages in a file that `save_averages` wrote, in float32."""
     with safe_open(path, "pt") as file:
-        widths = json.loads(file.metadata()["widths"])
-        return _weights(file, widths.index(width))
+        return _weights(file, _facts(file)["widths"].index(width))
 
 
 def averaged_weights(folder: Path, width: float) -> dict[str, Tensor]:
@@ -128,8 +129,13 @@ def averaged_weights(folder: Path, width: float) -> dict[str, Tensor]:
 
 def _profiles_in(path: Path) -> list[_Profile]:
     with safe_open(path, "pt") as file:
-        facts = file.metadata()
-    return [_Profile(int(facts["step"]), ema_gamma(w)) for w in json.loads(facts["widths"])]
+        facts = _facts(file)
+    return [_Profile(int(facts["step"]), ema_gamma(width)) for width in facts["widths"]]
+
+
+def _facts(file: safe_open) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads(file.metadata()["averages"])
+    return facts
 
 
 def _weights(file: safe_open, index: int) -> dict[str, Tensor]:

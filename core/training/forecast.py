@@ -62,7 +62,7 @@ def forecast(
         each = seconds / timed
     seconds_per_step = seconds + each * (share - timed)
     checkpoint_bytes, weight_bytes = _sizes(state)
-    # A snapshot is two averages in half precision; the model has half-precision weights to guide by.
+    # A snapshot is two averages in half precision; the model's guide is in half precision too.
     kept_averages = config.snapshots + (2 if config.keep == "best" else 0)
     model_bytes = weight_bytes * (3 if config.snapshots else 2) // 2
     return Forecast(

@@ -18,7 +18,7 @@ from core.training.config import TrainConfig
 from core.training.guard import Halving
 from core.training.memory import pictures_of
 from core.training.record import Record, read_metrics
-from core.training.selection import best_weights, keep_best, select, words_of
+from core.training.selection import best_weights, keep_best, prune_best, select, words_of
 from core.training.step import Stepper
 from core.training.told import plain
 
@@ -48,6 +48,7 @@ class Looks:
         selection = select(record.rows, self.config)
         if self.config.keep == "best" and selection.best and selection.best.step == step:
             keep_best(self.state.ema.state_dict(), self.run, step)
+            prune_best(self.run, record.rows, self.config)
         return selection.stop
 
     def evaluate(self) -> dict[str, float]:
