@@ -88,7 +88,7 @@ def save_averages(path: Path, averages: dict[float, dict[str, Tensor]], *, step:
 
 def load_average(path: Path, width: float) -> dict[str, Tensor]:
     """One of the averages in a file that `save_averages` wrote, in float32."""
-    with safe_open(path, "pt") as file:
+    with _opened(path) as file:
         return _weights(file, _facts(file)["widths"].index(width))
 
 
@@ -113,7 +113,7 @@ def averaged_weights(folder: Path, width: float) -> dict[str, Tensor]:
         shares = iter(_shares(flat, width, folder))
         total: dict[str, Tensor] = {}
         for path, found in zip(paths, profiles, strict=True):
-            with safe_open(path, "pt") as file:
+            with _opened(path) as file:
                 for index, share in zip(range(len(found)), shares, strict=False):
                     for name, tensor in _weights(file, index).items():
                         total[name] = total.get(name, 0) + share * tensor.double()
@@ -128,17 +128,22 @@ def averaged_weights(folder: Path, width: float) -> dict[str, Tensor]:
 
 
 def _profiles_in(path: Path) -> list[_Profile]:
-    with safe_open(path, "pt") as file:
+    with _opened(path) as file:
         facts = _facts(file)
     return [_Profile(int(facts["step"]), ema_gamma(width)) for width in facts["widths"]]
 
 
-def _facts(file: safe_open) -> dict[str, Any]:
+def _opened(path: Path) -> Any:
+    """A safetensors file; its own methods have no types."""
+    return safe_open(path, "pt")
+
+
+def _facts(file: Any) -> dict[str, Any]:
     facts: dict[str, Any] = json.loads(file.metadata()["averages"])
     return facts
 
 
-def _weights(file: safe_open, index: int) -> dict[str, Tensor]:
+def _weights(file: Any, index: int) -> dict[str, Tensor]:
     prefix = f"{index}."
     return {
         name.removeprefix(prefix): file.get_tensor(name).float()

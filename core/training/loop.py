@@ -173,7 +173,7 @@ class _Trainer:
         """A row where the run went on with half the rate."""
         halvings = halvings_of(self.run)
         if halvings and len(halvings) not in record.values("halvings"):
-            figures = {"halvings": len(halvings), "diverged_at": halvings[-1].at}
+            figures = {"halvings": float(len(halvings)), "diverged_at": float(halvings[-1].at)}
             record.add(halvings[-1].back_to, figures)
 
     def _log(self, record: Record | None, speed: "_Speed") -> str:

@@ -120,8 +120,9 @@ class Stepper:
         In fp16 a step whose scaled gradients overflowed is left out, and its norm given as 0.
         """
         optimizers, scaler = self.state.optimizers, self.state.scaler
-        for optimizer in optimizers if scaler else ():
-            scaler.unscale_(optimizer)
+        if scaler:
+            for optimizer in optimizers:
+                scaler.unscale_(optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.state.unet.parameters(), self.config.clip_norm)
         for optimizer in optimizers:
             if scaler:

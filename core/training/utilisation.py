@@ -55,7 +55,7 @@ def flops_per_picture(stepper: Stepper, dataset: PinnedDataset) -> float:
     denoiser = stepper.denoiser_of(stepper.state.ema)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         denoiser(clean, torch.ones(1, device=stepper.device), labels)
-    return 3.0 * counter.get_total_flops()
+    return 3.0 * float(counter.get_total_flops())
 
 
 class Utilisation:
