@@ -41,6 +41,15 @@ def main() -> int:
     if arguments.part:
         print(json.dumps(_PARTS[arguments.part](arguments)))
         return 0
+    with tempfile.TemporaryDirectory() as folder:
+        arguments.folder = Path(folder)
+        figures = _measured(arguments)
+    fits = all(found.get("gib", 1e9) <= arguments.memory_gb for found in figures.values())
+    print(json.dumps({"device": arguments.device, "memory_gb": arguments.memory_gb, **figures}))
+    return 0 if fits else 1
+
+
+def _measured(arguments: argparse.Namespace) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     print(
         f"{'preset':<14}{'checkpointing':<15}{'pictures at once':>17}{'--accumulate':>14}{'GiB':>7}"
@@ -55,9 +64,7 @@ def main() -> int:
         found = _in_fresh_process("sample", name, "off", arguments)
         _show(name, "(sampling)", found)
         figures[f"{name} sample"] = found
-    fits = all(found.get("gib", 1e9) <= arguments.memory_gb for found in figures.values())
-    print(json.dumps({"device": arguments.device, "memory_gb": arguments.memory_gb, **figures}))
-    return 0 if fits else 1
+    return figures
 
 
 def _arguments() -> argparse.Namespace:
@@ -66,6 +73,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--memory-gb", type=float, default=8.0, help="the limit, in GiB")
     parser.add_argument("--presets", nargs="+", choices=_PRESETS, default=_PRESETS)
     parser.add_argument("--part", choices=sorted(_PARTS), help="measure one thing, in this process")
+    parser.add_argument("--folder", type=Path, help="where the pictures are")
     parser.add_argument("--checkpointing", choices=("off", "on"), default="off")
     parser.add_argument("--pictures", type=int, default=16, help="at once")
     parser.add_argument("--accumulate", type=int, default=1)
@@ -77,7 +85,7 @@ def _in_fresh_process(
 ) -> dict[str, Any]:
     command = [sys.executable, __file__, "--part", part, "--presets", name]
     command += ["--device", arguments.device, "--memory-gb", str(arguments.memory_gb)]
-    command += ["--checkpointing", checkpointing]
+    command += ["--checkpointing", checkpointing, "--folder", str(arguments.folder)]
     for flag in ("pictures", "accumulate"):
         if flag in found:
             command += [f"--{flag}", str(found[flag])]
@@ -155,8 +163,7 @@ def _pictures(arguments: argparse.Namespace) -> PinnedDataset:
     config = PrepareConfig(
         source="starter", size_px=preset_size_px(arguments.presets[0]), per_class=8
     )
-    folder = Path(tempfile.gettempdir()) / f"memory-benchmark-{config.size_px}"
-    return prepare(config, folder).dataset
+    return prepare(config, arguments.folder / str(config.size_px)).dataset
 
 
 _PARTS = {"trial": _trial, "train": _train, "sample": _sample}
