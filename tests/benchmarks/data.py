@@ -65,18 +65,11 @@ def main() -> int:
         except UserError as error:
             print(f"data: error: {error}", file=sys.stderr)
             return 2
+        _print_speeds("preparing, per second of one core", preparing)
         loading = _loading(pictures, scratch, arguments.rounds)
+        _print_speeds("training input, per second", loading)
         shares = [_share(pictures, scratch, preset, arguments.rounds) for preset in _PRESETS]
-    _print_speeds("preparing, per second of one core", preparing)
-    _print_speeds("training input, per second", loading)
-    print(
-        f"\n{'our input within a training step (CPU)':<52}{'input ms':>9}{'step ms':>9}{'share':>8}"
-    )
-    for share in shares:
-        print(
-            f"{share['preset']}, {share['size_px']} px, batch {share['batch_size']:<20}"
-            f"{share['input_ms']:>15.2f}{share['step_ms']:>9.1f}{share['share']:>8.2%}"
-        )
+    _print_shares(shares)
     print(json.dumps({"prepare": preparing, "input": loading, "share_of_step": shares}))
     return 0
 
@@ -126,7 +119,6 @@ def _preparing(pictures: Path, scratch: Path, rounds: int) -> dict[str, dict[str
         source=str(pictures), size_px=SIZE_PX, colour_space="srgb", duplicates="exact"
     )
     in_light = dataclasses.replace(like_torchvision, colour_space="linear")
-    near = dataclasses.replace(in_light, duplicates="near")
     default = dataclasses.replace(in_light, duplicates="moved")
     places = (scratch / f"prepared-{number}" for number in itertools.count())
     contenders: dict[str, Callable[[], object]] = {
@@ -136,7 +128,6 @@ def _preparing(pictures: Path, scratch: Path, rounds: int) -> dict[str, dict[str
             like_torchvision, next(places)
         ),
         "prepare, averaging light, exact copies": lambda: prepare(in_light, next(places)),
-        "prepare, averaging light, near copies": lambda: prepare(near, next(places)),
         "prepare, all defaults (moved copies too)": lambda: prepare(default, next(places)),
     }
     before = torch.get_num_threads()
@@ -261,9 +252,19 @@ def _measured(
 
 
 def _print_speeds(title: str, speeds: dict[str, dict[str, float]]) -> None:
-    print(f"\n{title:<52}{'pictures/s':>12}{'ratio':>8}")
+    print(f"\n{title:<52}{'pictures/s':>12}{'ratio':>8}", flush=True)
     for name, figures in speeds.items():
-        print(f"{name:<52}{figures['pictures_per_s']:>12.0f}{figures['ratio']:>8.2f}")
+        print(f"{name:<52}{figures['pictures_per_s']:>12.0f}{figures['ratio']:>8.2f}", flush=True)
+
+
+def _print_shares(shares: list[dict[str, float | str]]) -> None:
+    title = "our input within a training step (CPU)"
+    print(f"\n{title:<46}{'input ms':>10}{'step ms':>10}{'share':>8}")
+    for share in shares:
+        what = f"{share['preset']}, {share['size_px']} px, batch {share['batch_size']}"
+        print(
+            f"{what:<46}{share['input_ms']:>10.2f}{share['step_ms']:>10.1f}{share['share']:>8.2%}"
+        )
 
 
 if __name__ == "__main__":
