@@ -13,19 +13,18 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as functional
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 from torch import Tensor, nn
 
 from core.data.pinned import PinnedDataset, SplitName
-from core.diffusion.pixels import as_network_input
 from core.errors import UserError
-from core.files import read_json, write_json
+from core.evaluation.features import COARSE_PX, FEATURES, features_of, resized
+from core.files import digest_bytes, read_json, write_json
 from core.images import Picture, premultiply
 from core.progress import progress
 from core.sampleset import Sample
 from core.seeds import mixed_seed
 
-_SIDE_PX = 32
 _BATCH = 64
 """Pictures judged at a time: always the same ones together, so that sums round alike."""
 _THREADS = 4
@@ -36,7 +35,7 @@ _THREADS = 4
 class Recognizer:
     """A trained classifier and what it is for."""
 
-    network: nn.Module
+    network: nn.Sequential
     label_names: tuple[str, ...]
     channels: int
     dataset_digest: str
@@ -48,9 +47,36 @@ class Recognizer:
     def probabilities(self, pictures: Sequence[Picture]) -> Tensor:
         """Class probabilities, N×L, of straight-alpha H×W×C pictures of any size."""
         with _fixed_threads():
-            small = torch.cat([self._shrunk(picture) for picture in pictures])
+            small = torch.cat([resized(self._stored(p), COARSE_PX) for p in pictures])
             logits = [self.network(part) for part in torch.split(small, _BATCH)]
             return torch.cat(logits).softmax(1)
+
+    @torch.no_grad()
+    def features(self, pictures: Sequence[Picture]) -> Tensor:
+        """Features, N×224, of straight-alpha H×W×C pictures of one size: see `features_of`."""
+        parts = [pictures[at : at + _BATCH] for at in range(0, len(pictures), _BATCH)]
+        with _fixed_threads():
+            return torch.cat(
+                [features_of(self.network, torch.cat(list(map(self._stored, p)))) for p in parts]
+            )
+
+    @torch.no_grad()
+    def features_of_part(self, dataset: PinnedDataset, split: SplitName) -> Tensor:
+        """Features, N×224, of a split's pictures; for a dataset of the pictures' kind."""
+        images, _ = dataset.part(split)
+        starts = range(0, len(images), _BATCH)
+        title = f"features of the {split} pictures"
+        found = [torch.empty((0, FEATURES))]
+        with _fixed_threads():
+            for at in progress(starts, title=title, unit="batch", hidden=len(starts) < 20):
+                part = torch.from_numpy(np.array(images[at : at + _BATCH]))
+                found.append(features_of(self.network, part))
+        return torch.cat(found)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the weights: figures of other weights do not compare."""
+        return digest_bytes(save(self.network.state_dict()))
 
     def judge(self, samples: Sequence[Sample]) -> list[dict[str, Any]]:
         """What each sample is taken for, and with which confidence (0…1, four digits)."""
@@ -77,14 +103,15 @@ class Recognizer:
         save_file(self.network.state_dict(), folder / "network.safetensors")
         write_json(folder / "recognizer.json", facts)
 
-    def _shrunk(self, picture: Picture) -> Tensor:
+    def _stored(self, picture: Picture) -> Tensor:
+        """1×H×W×C, premultiplied like the pictures of a pinned dataset."""
         if picture.ndim != 3 or picture.shape[-1] != self.channels:
             channels = picture.shape[-1] if picture.ndim == 3 else 1
             raise UserError(
                 f"pictures with {channels} channels, but the classifier learned from "
                 f"{self.channels}: name the dataset that the samples' model was trained on"
             )
-        return _shrunk(torch.from_numpy(premultiply(picture)[None]))
+        return torch.from_numpy(premultiply(picture)[None])
 
 
 def open_recognizer(folder: Path) -> Recognizer:
@@ -116,9 +143,9 @@ def train_recognizer(dataset: PinnedDataset, *, epochs: int = 8, seed: int = 0) 
     )
 
 
-def _trained_network(dataset: PinnedDataset, *, epochs: int, seed: int) -> nn.Module:
+def _trained_network(dataset: PinnedDataset, *, epochs: int, seed: int) -> nn.Sequential:
     images, labels = dataset.part("train")
-    pictures = _shrunk(torch.from_numpy(np.array(images)))
+    pictures = resized(torch.from_numpy(np.array(images)), COARSE_PX)
     targets = torch.from_numpy(np.array(labels))
     torch.manual_seed(seed)
     network = _network(dataset.channels, len(dataset.label_names))
@@ -147,7 +174,7 @@ def held_out_accuracy(network: nn.Module, dataset: PinnedDataset, split: SplitNa
     return float((guess.numpy() == labels).mean())
 
 
-def _network(channels: int, classes: int) -> nn.Module:
+def _network(channels: int, classes: int) -> nn.Sequential:
     """Three stages of 3×3 convolutions: 32 → 16 → 8 → 4 px, then the mean."""
 
     def stage(before: int, after: int) -> list[nn.Module]:
@@ -172,17 +199,6 @@ def _network(channels: int, classes: int) -> nn.Module:
     )
 
 
-def _shrunk(images_nhwc: Tensor) -> Tensor:
-    """uint8 N×H×W×C to float N×C×32×32 in [-1, 1]."""
-    parts = [
-        functional.interpolate(
-            as_network_input(part), (_SIDE_PX, _SIDE_PX), mode="bilinear", antialias=True
-        )
-        for part in torch.split(images_nhwc, 512)
-    ]
-    return torch.cat(parts)
-
-
 def _augmented(batch_nchw: Tensor, generator: torch.Generator) -> Tensor:
     """Mirror half of them, shift by up to 3 px, and blur or add noise to some."""
     count = len(batch_nchw)
@@ -198,7 +214,7 @@ def _augmented(batch_nchw: Tensor, generator: torch.Generator) -> Tensor:
 
 @torch.no_grad()
 def _predict(network: nn.Module, images_nhwc: Tensor) -> Tensor:
-    logits = [network(_shrunk(part)) for part in torch.split(images_nhwc, 512)]
+    logits = [network(resized(part, COARSE_PX)) for part in torch.split(images_nhwc, 512)]
     return torch.cat(logits).softmax(1)
 
 
