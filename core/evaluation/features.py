@@ -6,6 +6,9 @@ feel what lies under 48 px, nor noise of 8 levels, and all stages at 32 px do no
 and still feel a missing class most. Detail finer than 64 px is not seen.
 """
 
+import contextlib
+from collections.abc import Iterator, Sequence
+
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
@@ -17,18 +20,30 @@ FEATURES = 128 + 32 + 64
 COARSE_PX = 32
 """Side of the pictures that the classifier learns from."""
 _FINE_PX = 64
+_THREADS = 4
 _BEFORE_CLASSES = -2
 """Less the dropout and the classes, the network ends with its 128 features."""
 _FIRST_STAGE, _SECOND_STAGE = slice(0, 6), slice(6, 13)
 """Each up to its last activation, the pooling before it included."""
 
 
-def features_of(network: nn.Sequential, images_nhwc: Tensor) -> Tensor:
-    """Features, N×`FEATURES`, of premultiplied uint8 pictures N×H×W×C."""
-    shows = network[:_BEFORE_CLASSES](resized(images_nhwc, COARSE_PX))
-    first = network[_FIRST_STAGE](resized(images_nhwc, _FINE_PX))
+def features_of(network: nn.Sequential, images_nhwc: Sequence[Tensor]) -> Tensor:
+    """Features, N×`FEATURES`, of premultiplied uint8 pictures; each tensor may have its size."""
+    shows = network[:_BEFORE_CLASSES](torch.cat([resized(i, COARSE_PX) for i in images_nhwc]))
+    first = network[_FIRST_STAGE](torch.cat([resized(i, _FINE_PX) for i in images_nhwc]))
     second = network[_SECOND_STAGE](first)
     return torch.cat([shows, first.mean((2, 3)), second.mean((2, 3))], dim=1)
+
+
+@contextlib.contextmanager
+def fixed_threads() -> Iterator[None]:
+    """Sums round differently on another number of threads: 4 of them, however many cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(_THREADS)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def resized(images_nhwc: Tensor, side_px: int) -> Tensor:

@@ -4,9 +4,8 @@ It never sees a generated picture while it learns, so the share of samples that 
 what they were asked to be is a fair, if coarse, figure of merit.
 """
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 
 from core.data.pinned import PinnedDataset, SplitName
 from core.errors import UserError
-from core.evaluation.features import COARSE_PX, FEATURES, features_of, resized
+from core.evaluation.features import COARSE_PX, FEATURES, features_of, fixed_threads, resized
 from core.files import digest_bytes, read_json, write_json
 from core.images import Picture, premultiply
 from core.progress import progress
@@ -27,8 +26,6 @@ from core.seeds import mixed_seed
 
 _BATCH = 64
 """Pictures judged at a time: always the same ones together, so that sums round alike."""
-_THREADS = 4
-"""Sums round differently on another number of threads, so it is fixed; fewer cores do as well."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,19 +43,18 @@ class Recognizer:
     @torch.no_grad()
     def probabilities(self, pictures: Sequence[Picture]) -> Tensor:
         """Class probabilities, N×L, of straight-alpha H×W×C pictures of any size."""
-        with _fixed_threads():
+        with fixed_threads():
             small = torch.cat([resized(self._stored(p), COARSE_PX) for p in pictures])
             logits = [self.network(part) for part in torch.split(small, _BATCH)]
             return torch.cat(logits).softmax(1)
 
     @torch.no_grad()
     def features(self, pictures: Sequence[Picture]) -> Tensor:
-        """Features, N×224, of straight-alpha H×W×C pictures of one size: see `features_of`."""
+        """Features, N×224, of straight-alpha H×W×C pictures of any size: see `features_of`."""
         parts = [pictures[at : at + _BATCH] for at in range(0, len(pictures), _BATCH)]
-        with _fixed_threads():
-            return torch.cat(
-                [features_of(self.network, torch.cat(list(map(self._stored, p)))) for p in parts]
-            )
+        with fixed_threads():
+            found = [features_of(self.network, [*map(self._stored, part)]) for part in parts]
+        return torch.cat([torch.empty((0, FEATURES)), *found])
 
     @torch.no_grad()
     def features_of_part(self, dataset: PinnedDataset, split: SplitName) -> Tensor:
@@ -67,10 +63,10 @@ class Recognizer:
         starts = range(0, len(images), _BATCH)
         title = f"features of the {split} pictures"
         found = [torch.empty((0, FEATURES))]
-        with _fixed_threads():
+        with fixed_threads():
             for at in progress(starts, title=title, unit="batch", hidden=len(starts) < 20):
                 part = torch.from_numpy(np.array(images[at : at + _BATCH]))
-                found.append(features_of(self.network, part))
+                found.append(features_of(self.network, [part]))
         return torch.cat(found)
 
     @property
@@ -131,7 +127,7 @@ def train_recognizer(dataset: PinnedDataset, *, epochs: int = 8, seed: int = 0) 
     images, _ = dataset.part("train")
     if len(images) == 0:
         raise UserError(f"{dataset.folder} has no training pictures to learn classes from")
-    with _fixed_threads():
+    with fixed_threads():
         network = _trained_network(dataset, epochs=epochs, seed=seed)
         accuracy = held_out_accuracy(network, dataset, "test")
     return Recognizer(
@@ -216,16 +212,6 @@ def _augmented(batch_nchw: Tensor, generator: torch.Generator) -> Tensor:
 def _predict(network: nn.Module, images_nhwc: Tensor) -> Tensor:
     logits = [network(resized(part, COARSE_PX)) for part in torch.split(images_nhwc, 512)]
     return torch.cat(logits).softmax(1)
-
-
-@contextlib.contextmanager
-def _fixed_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(_THREADS)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _wide(mask: Tensor) -> Tensor:
