@@ -135,7 +135,13 @@ def _make(name: str, seed: int, steps: int, arguments: argparse.Namespace) -> No
     _command("train", "--data", str(out / "data"), "--out", str(run), *flags)
     per_class = arguments.samples // len(open_pinned(out / "data").label_names)
     samples = str(out / f"samples-{_folder(name, seed)}")
-    _command("sample", "--run", str(run), "--per-class", str(per_class), "--out", samples)
+    _command(
+        "sample",
+        "--run",
+        str(run),
+        *("--per-class", str(per_class)),
+        *("--out", samples, "--precision", "bf16"),
+    )
 
 
 def _command(verb: str, *flags: str) -> None:
