@@ -35,7 +35,7 @@ def run(trained: Path, tmp_path: Path) -> Path:
 
 
 def two(run: Path, **changes: object) -> SampleConfig:
-    values: dict[str, object] = {"run": run, "per_class": 1, "steps": 3, "precision": "fp32"}
+    values: dict[str, object] = {"run": run, "per_class": 1, "steps": 3}
     return SampleConfig(**{**values, **changes})  # type: ignore[arg-type]
 
 

@@ -76,9 +76,9 @@ def test_a_label_and_seed_alone_decide_the_picture(whole: Path, run: Path, tmp_p
 
 @pytest.mark.parametrize("solver", ["ddpm", "dpmpp-3m-sde"])
 def test_noise_on_the_way_is_of_the_seed_too(run: Path, tmp_path: Path, solver: str) -> None:
-    noisy = config(run, solver=solver, per_class=2, precision="fp32")
+    noisy = config(run, solver=solver, per_class=2)
     generate_sample_set(noisy, tmp_path / "all", batch_size=4, device="cpu")
-    alone = config(run, solver=solver, labels=("fish",), seed=3, precision="fp32")
+    alone = config(run, solver=solver, labels=("fish",), seed=3)
     generate_sample_set(alone, tmp_path / "one", batch_size=4, device="cpu")
     one, all_four = pictures(tmp_path / "one")[3], pictures(tmp_path / "all")
     # Another batch shape rounds otherwise, and little else may differ.

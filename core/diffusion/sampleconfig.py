@@ -49,10 +49,9 @@ class SampleConfig:
     ema_width: float | None = None
     """Width of the weights' average, relative to the run, made from its snapshots; 0 = the average
     that the model was saved with. Default: the model's own, else 0."""
-    precision: SamplePrecision = "auto"
-    """Arithmetic of the network; auto = bf16 where the processor multiplies it natively, twice as
-    quick and 53 dB (nothing to see) from fp32. Only fp32 gives different machines equal pictures,
-    to within a level or so."""
+    precision: SamplePrecision = "fp32"
+    """Arithmetic of the network. bf16 is twice as fast where the processor multiplies it natively,
+    and near (about 53 dB); auto = bf16 there, else fp32: pictures then depend on the machine."""
     shard_size: int = 256
     """Pictures per Parquet file, the unit of resuming."""
 
