@@ -75,6 +75,7 @@ def test_a_run_leaves_everything_that_it_promises(finished: Path, data: Path) ->
     assert held_out[1] < held_out[0]
     assert list(run.tensorboard.iterdir())
     assert run.grid(8).stat().st_size > 1000
+    assert [row["copy_rate"] for row in rows if "copy_rate" in row] == [0.0]
     assert run.steps_saved() == [6, 8]
     card = (run.model / "README.md").read_text()
     assert open_data(data).digest in card

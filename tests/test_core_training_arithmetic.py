@@ -121,7 +121,7 @@ def test_the_products_of_a_picture_are_counted(dataset: PinnedDataset) -> None:
 def test_compiling_is_for_long_runs_on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[bool] = []
     network = torch.nn.Identity()
-    monkeypatch.setattr(network, "compile", lambda: compiled.append(True))
+    monkeypatch.setattr(network, "compile", lambda **_: compiled.append(True))
 
     def compiles(wanted: Compile, device: str, steps: int) -> bool:
         compiled.clear()

@@ -9,7 +9,9 @@ import torch
 from safetensors.torch import load_file
 
 from core.data.pinned import PinnedDataset
+from core.diffusion.pipeline import ClassConditionalPipeline
 from core.errors import UserError
+from core.images import unpremultiply
 from core.rundir import RunFolder
 from core.training.looks import Looks
 from core.training.loop import train
@@ -122,6 +124,25 @@ def test_a_step_that_every_checkpoint_has_behind_it_is_forgotten(
     run = RunFolder(tmp_path / "run")
     train(config(dataset, keep_checkpoints=1, checkpoint_every=2), dataset, run.root, cpu=True)
     assert run.steps_best() == [12]
+
+
+def test_copies_of_training_pictures_in_the_sample_grid_are_told_and_cost_the_choice(
+    dataset: PinnedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that draws training pictures again has copied them, whatever its held-out loss."""
+    copies = [unpremultiply(picture) for picture in dataset.part("train")[0][:4]]
+
+    def generate(self: object, labels: list[str], *_: object, **__: object) -> list[Any]:
+        return copies[: len(labels)]
+
+    monkeypatch.setattr(ClassConditionalPipeline, "generate", generate)
+    run = RunFolder(tmp_path / "run")
+    train(config(dataset, sample_every=6, checkpoint_every=2), dataset, run.root, cpu=True)
+    told = {
+        row["step"]: row["copy_rate"] for row in read_metrics(run.metrics) if "copy_rate" in row
+    }
+    assert told == {6: 1.0, 12: 1.0}
+    assert run.steps_best() == [4]  # Less is reached at step 12, by copying.
 
 
 def test_without_held_out_pictures_nothing_can_be_chosen(

@@ -63,7 +63,8 @@ def compile_where_it_pays(
 ) -> None:
     """Compile a network in place (its weights keep their names): asked for, or on a GPU for long.
 
-    Not by itself on CPUs, where it takes 70 to 90 seconds and gains little.
+    Not by itself on CPUs, where it takes 70 to 90 seconds and gains little. Dropout draws as it
+    does uncompiled.
     """
     if wanted == "on" or (wanted == "auto" and device.type == "cuda" and steps >= _WORTH_COMPILING):
-        network.compile()
+        network.compile(options={"fallback_random": True})

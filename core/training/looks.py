@@ -9,6 +9,7 @@ from core.data.pinned import PinnedDataset
 from core.diffusion.objective import held_out_loss
 from core.diffusion.pipeline import ClassConditionalPipeline
 from core.errors import UserError
+from core.evaluation.novelty import TrainingNeighbours
 from core.files import write_bytes
 from core.images import contact_sheet, png_bytes
 from core.rundir import RunFolder
@@ -35,6 +36,7 @@ class Looks:
         self.config, self.dataset, self.run = config, dataset, run
         self.state, self.stepper = stepper.state, stepper
         self._denoiser = stepper.denoiser_of(self.state.ema)
+        self._neighbours: TrainingNeighbours | None = None
         self._held_out = pictures_of(dataset, stepper.device, split="validation")
 
     def look(self, record: Record | None, evaluates: bool, draws: bool) -> bool:
@@ -74,7 +76,8 @@ class Looks:
         )
         grid = contact_sheet(pictures, columns=min(8, len(pictures)), cell_px=128)
         write_bytes(self.run.grid(self.state.step), png_bytes(grid))
-        return 0.0
+        self._neighbours = self._neighbours or TrainingNeighbours(self.dataset)
+        return self._neighbours.rate(pictures)
 
     def save_model(self, halvings: Sequence[Halving]) -> None:
         """The run's result: the weights that --keep asks for, and an early average beside them."""
