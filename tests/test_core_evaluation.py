@@ -7,6 +7,7 @@ import torch
 from core.errors import UserError
 from core.evaluation.features import FEATURES
 from core.evaluation.frechet import frechet_distance, frechet_of_moments, moments
+from core.evaluation.quality import RealPictures
 from core.evaluation.recognition import open_recognizer, train_recognizer
 from core.images import unpremultiply
 from tests.tiny import tiny_dataset
@@ -58,6 +59,26 @@ def test_a_weight_counts_like_repeats_and_none_leaves_out():
 def test_one_picture_has_no_distance():
     with pytest.raises(UserError, match="two are the least"):
         frechet_distance(normal(1, 4, seed=0), normal(9, 4, seed=0))
+
+
+def test_samples_are_compared_with_what_they_were_asked_to_be():
+    cats, fish = normal(200, 5, seed=8), normal(100, 5, seed=9) + 4
+    real = RealPictures(
+        label_names=("cat", "fish"),
+        train=torch.cat([cats, fish]),
+        train_labels=torch.tensor([0] * 200 + [1] * 100),
+        held_out=torch.cat([normal(30, 5, seed=10), normal(30, 5, seed=11) + 4]),
+        held_out_labels=torch.tensor([0] * 30 + [1] * 30),
+    )
+    assert real.frechet(cats, {"cat": 200}) == pytest.approx(0, abs=0.1)
+    assert real.frechet(fish, {"cat": 200}) > 50
+    half = torch.cat([cats[:100], fish])
+    assert real.frechet(half, {"cat": 100, "fish": 100}) == pytest.approx(0, abs=0.2)
+    floor, count = real.floor({"cat": 500})
+    assert (count, floor < 2) == (30, True)
+    assert real.floor({"cat": 10, "fish": 10})[1] == 20
+    assert real.floor({"fish": 1}) == (None, 1)
+    assert real.frechet(cats[:1], {"cat": 1}) is None
 
 
 @pytest.fixture(scope="module")

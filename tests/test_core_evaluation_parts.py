@@ -80,6 +80,10 @@ def test_the_figures_and_each_picture_are_told(whole, samples):
     assert figures["count_by_class"] == {"cat": 4, "fish": 3}
     assert 0 <= figures["held_out_accuracy"] <= 1
     assert figures["sample_set"] == read_json(samples / "sampleset.json")["digest"]
+    assert figures["copy_rate"] == sum(row["copy"] for row in told) / 7
+    assert figures["frechet"] > 0
+    assert figures["frechet_floor"] > 0
+    assert figures["frechet_floor_count"] == 7
     kept = read_json(whole.with_name("kept.json"))
     assert kept["seeds"] == right
     assert kept["sample_set"] == figures["sample_set"]

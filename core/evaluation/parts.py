@@ -1,11 +1,11 @@
 """The evaluation of a sample set: one part per shard, judged by any number of processes.
 
 recognition.json     the figures; written last, the done-marker (--out names another file)
-recognised.jsonl     a row per picture: seed, label, guess, confidence
+recognised.jsonl     a row per picture: seed, label, guess, confidence, copy (of a training picture)
 kept.json            seeds of the samples that are recognised: what `menagerie export --only` takes
 .evaluate-<digest>/  while it lasts
     recognizer/          the classifier, trained by one process for all
-    part-00003.json      the rows of shard 3
+    part-00003.json      the rows of shard 3; its pictures' features beside it
 
 Free of torch until a picture is judged.
 """
@@ -36,11 +36,14 @@ from core.sampleset import SampleSet, open_sample_set
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+    from core.evaluation.novelty import TrainingNeighbours
     from core.evaluation.recognition import Recognizer
 
-FORMAT = "menagerie-recognition-1"
+FORMAT = "menagerie-recognition-2"
 Row = dict[str, Any]
-"""What is known about one picture: seed, label, guess, confidence."""
+"""What is known about one picture: seed, label, guess, confidence, copy."""
+_LEARNED = ("held_out_accuracy", "classifier", "frechet", "frechet_floor", "frechet_floor_count")
+"""Figures that take the classifier to make."""
 
 
 class EvaluateParts:
@@ -92,9 +95,7 @@ class EvaluateParts:
         missing = self.missing()
         if part not in missing:
             return
-        samples = self.sample_set.read(part)
-        rows = self._recognizer.judge(samples) if samples else []
-        write_json(self._part(part), rows)
+        self._judge(part)
         self._show_progress(self.count - len(missing) + 1)
         if self.has_figures():  # by others, while this process judged a part again
             self._remove_parts()
@@ -133,6 +134,9 @@ class EvaluateParts:
     def _part(self, part: int) -> Path:
         return self.folder / f"part-{part:05d}.json"
 
+    def _features(self, part: int) -> Path:
+        return self.folder / f"part-{part:05d}.safetensors"
+
     def _judged(self) -> bool:
         """Whether an evaluation with the same classifier left its rows, kept as they were."""
         if not (self.out.exists() and self.pictures_path.exists()):
@@ -141,6 +145,30 @@ class EvaluateParts:
         if figures.get("inputs") != self.inputs:
             return False
         return bool(figures["pictures_sha256"] == digest_file(self.pictures_path))
+
+    def _judge(self, part: int) -> None:
+        """Write the features and then the rows of one shard's pictures."""
+        from safetensors.torch import save
+
+        from core.evaluation.features import fixed_threads
+
+        samples = self.sample_set.read(part)
+        pictures = [sample.image_hwc for sample in samples]
+        rows = self._recognizer.judge(samples) if samples else []
+        features = self._recognizer.features(pictures)
+        with fixed_threads():
+            copies = self._neighbours.copies(pictures).tolist()
+        write_bytes(self._features(part), save({"features": features}))
+        rows = [{**row, "copy": copy} for row, copy in zip(rows, copies, strict=True)]
+        write_json(self._part(part), rows)
+
+    @functools.cached_property
+    def _neighbours(self) -> "TrainingNeighbours":
+        from core.evaluation.features import fixed_threads
+        from core.evaluation.novelty import TrainingNeighbours
+
+        with fixed_threads():
+            return TrainingNeighbours(self._dataset)
 
     @functools.cached_property
     def _recognizer(self) -> "Recognizer":
@@ -173,19 +201,19 @@ class EvaluateParts:
         if self._judged():
             with self.pictures_path.open(encoding="utf-8") as file:
                 rows = [json.loads(line) for line in file]
-            accuracy = self.figures()["held_out_accuracy"]
+            learned = {name: self.figures()[name] for name in _LEARNED}
         else:
             rows = list(self._merged())
             lines = "".join(canonical_json(row) + "\n" for row in rows)
             write_bytes(self.pictures_path, lines.encode())
-            accuracy = self._recognizer.held_out_accuracy
+            learned = self._learned(shares(rows)["count_by_class"])
         kept = [row["seed"] for row in rows if self._keeps(row)]
         common = {"evaluation": self._evaluation_digest, "sample_set": self.sample_set.digest}
         write_json(self.kept_path, {**common, "seeds": kept})
         figures = {
             **common,
             **shares(rows),
-            "held_out_accuracy": accuracy,
+            **learned,
             "kept": len(kept),
             "min_confidence": self.config.min_confidence,
             "classifier_dataset": self._dataset.digest,
@@ -193,6 +221,23 @@ class EvaluateParts:
             "pictures_sha256": digest_file(self.pictures_path),
         }
         write_json(self.out, figures)
+
+    def _learned(self, asked: dict[str, int]) -> dict[str, Any]:
+        """The figures that take the classifier, of all pictures."""
+        import torch
+        from safetensors.torch import load_file
+
+        from core.evaluation.features import fixed_threads
+        from core.evaluation.quality import measure_real
+
+        real = measure_real(self._recognizer, self._dataset)
+        parts = [load_file(self._features(part))["features"] for part in range(self.count)]
+        with fixed_threads():
+            frechet = real.frechet(torch.cat(parts), asked)
+            floor, count = real.floor(asked)
+        accuracy = self._recognizer.held_out_accuracy
+        found = (accuracy, self._recognizer.digest, frechet, floor, count)
+        return dict(zip(_LEARNED, found, strict=True))
 
     def _merged(self) -> Iterator[Row]:
         for part in range(self.count):
@@ -217,7 +262,7 @@ class EvaluateParts:
 
 
 def shares(rows: Sequence[Row]) -> dict[str, Any]:
-    """How many pictures show what they were asked to be, in all and of each class."""
+    """How many pictures show what they were asked to be, in all and by class, and are copies."""
     right: dict[str, list[bool]] = {}
     for row in rows:
         right.setdefault(row["label"], []).append(row["guess"] == row["label"])
@@ -225,6 +270,7 @@ def shares(rows: Sequence[Row]) -> dict[str, Any]:
         "count": len(rows),
         "recognised": sum(map(sum, right.values())) / len(rows),
         "recognised_by_class": {name: sum(v) / len(v) for name, v in sorted(right.items())},
+        "copy_rate": sum(row["copy"] for row in rows) / len(rows),
         "count_by_class": {name: len(v) for name, v in sorted(right.items())},
     }
 
