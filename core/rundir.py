@@ -70,6 +70,11 @@ class RunFolder:
         """What a range test of the learning rate found; a plot beside it."""
         return self.root / "find_lr.json"
 
+    @property
+    def tuning(self) -> Path:
+        """Figures of settings of sampling, as tuning found them."""
+        return self.root / "tuning"
+
     def checkpoint(self, step: int) -> Path:
         """Folder of the checkpoint after `step` steps."""
         return self.checkpoints / f"step_{step:08d}"

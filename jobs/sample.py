@@ -1,7 +1,8 @@
 """Draw pictures from a trained run into a sample set: python jobs/sample.py --run RUN.
 
 The set is Parquet shards and a contact sheet. Each picture depends on its seed alone; the same
-command makes only what is missing.
+command makes only what is missing. With --tune-guidance it draws no set, but looks for the model's
+best defaults of sampling, which later sets are drawn with.
 """
 
 import dataclasses
@@ -15,6 +16,7 @@ from core.diffusion.defaults import from_model
 from core.diffusion.generate import SamplingParts, generate_sample_set
 from core.diffusion.modelinfo import describe_model, model_digest
 from core.diffusion.sampleconfig import SampleConfig
+from core.errors import UserError
 from jobs.cli import run_verb
 from jobs.cluster import Cluster, ClusterFlags
 from jobs.preflight import require_disk
@@ -32,9 +34,27 @@ class SampleFlags:
     """Pictures computed together; changes speed and memory, not the pictures."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto = the GPU if there is one."""
+    tune_guidance: bool = False
+    """Draw no set; search for the guidance, steps, solver and averaging width that come nearest to
+    the training pictures, and make them the model's defaults. Those that you state are kept."""
+    data: Path | None = None
+    """Pinned dataset for --tune-guidance to come near to; default: what the run was trained on."""
+    tune_samples: int = 512
+    """Pictures for each setting of --tune-guidance; the last few get four times as many."""
     cluster: ClusterFlags = dataclasses.field(default_factory=ClusterFlags)
     dry_run: bool = False
     """Print the full config and stop."""
+
+    def __post_init__(self) -> None:
+        if self.tune_samples < 8:
+            raise UserError(f"--tune-samples is {self.tune_samples}; it must be 8 or more")
+        if self.data is not None and not self.tune_guidance:
+            raise UserError("--data goes with --tune-guidance: a set is drawn without any dataset")
+        drawn = self.config.classes or self.config.labels or self.out
+        if self.tune_guidance and drawn:
+            raise UserError(
+                "--tune-guidance draws all classes and no set: leave out --classes, --labels, --out"
+            )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(flags: SampleFlags) -> None:
+    if flags.tune_guidance:
+        _tune(flags)
+        return
     out = _out(flags)
     if words := _words_from_model(flags.config):
         print(words)
@@ -52,12 +75,33 @@ def _run(flags: SampleFlags) -> None:
     print(f"next: python jobs/export.py --samples {out}")
 
 
+def _tune(flags: SampleFlags) -> None:
+    from core.evaluation.tune import tune  # torch
+
+    found = tune(
+        flags.config,
+        flags.data,
+        count=flags.tune_samples,
+        batch_size=flags.batch_size,
+        device=flags.device,
+    )
+    run = flags.config.run
+    print(f"Fréchet distance: {found.ours.frechet:.3f} before, {found.best.frechet:.3f} now")
+    print(f"defaults and why: {describe_model(run).folder / 'README.md'}")
+    print(f"next: python jobs/sample.py --run {run}")
+
+
 def _out(flags: SampleFlags) -> Path:
     run = flags.config.run
     return flags.out or Path("samples") / f"{run.name}-{config_digest(flags.config)[:8]}"
 
 
 def _parts(flags: SampleFlags) -> SamplingParts:
+    if flags.tune_guidance:
+        raise UserError(
+            "--tune-guidance searches in one process and is no array: give --cluster inline, on a "
+            "machine like those that will sample"
+        )
     return SamplingParts(
         flags.config, _out(flags), batch_size=flags.batch_size, device=flags.device
     )

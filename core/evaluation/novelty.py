@@ -105,8 +105,9 @@ def _embedded(images_nhwc: NDArray[np.uint8]) -> Tensor:
     small = resized(torch.from_numpy(np.array(images_nhwc)), _SIDE_PX)
     flat = (small - small.mean((2, 3), keepdim=True)).flatten(1)
     least = _LEAST_CONTRAST * flat.shape[1] ** 0.5
-    return flat / flat.norm(dim=1, keepdim=True).clamp(min=least)
+    unit: Tensor = flat / flat.norm(dim=1, keepdim=True).clamp(min=least)
+    return unit
 
 
 def _mirrored(embedded: Tensor) -> Tensor:
-    return embedded.unflatten(1, (-1, _SIDE_PX, _SIDE_PX)).flip(3).flatten(1)
+    return embedded.view(len(embedded), -1, _SIDE_PX, _SIDE_PX).flip(3).flatten(1)

@@ -2,14 +2,17 @@
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from core.data.pinned import PinnedDataset
 from core.evaluation.frechet import Moments, frechet_of_moments, moments
 from core.evaluation.recognition import Recognizer
 
+_TENSORS = ("train", "train_labels", "held_out", "held_out_labels")
 _LEAST = 2
 """Pictures that have a spread."""
 
@@ -56,6 +59,10 @@ class RealPictures:
             return None, count
         return frechet_of_moments(held_out, real), count
 
+    def save(self, path: Path) -> None:
+        """Write the features (safetensors)."""
+        save_file({name: getattr(self, name) for name in _TENSORS}, path)
+
     def _moments(
         self, features: Tensor, labels: Tensor, asked: Mapping[str, int]
     ) -> Moments | None:
@@ -67,6 +74,11 @@ class RealPictures:
         wanted = torch.tensor([asked.get(name, 0) for name in self.label_names]).double()
         there = labels.bincount(minlength=len(self.label_names))
         return (wanted / there.clamp(min=1))[labels]
+
+
+def open_real(path: Path, label_names: tuple[str, ...]) -> RealPictures:
+    """Read what `RealPictures.save` wrote."""
+    return RealPictures(label_names=label_names, **load_file(path))
 
 
 def measure_real(recognizer: Recognizer, dataset: PinnedDataset) -> RealPictures:
