@@ -163,7 +163,9 @@ def _check(flags: TrainFlags, cluster: Cluster) -> list[str]:
             "--find-lr takes minutes in one process and is no job: give --cluster inline, on a "
             "machine like those that will train"
         )
-    data = flags.config.data
+    data, parent = flags.config.data, flags.config.init_from
+    if parent is not None and cluster.after and not RunFolder(parent).model.exists():
+        return [f"forecast: none before job {', '.join(cluster.after)} has made {parent}"]
     if data is not None:
         if cluster.after and not data.exists():
             return [f"forecast: none before job {', '.join(cluster.after)} has made {data}"]
