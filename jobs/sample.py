@@ -39,7 +39,7 @@ class SampleFlags:
     the training pictures, and make them the model's defaults. Those that you state are kept."""
     data: Path | None = None
     """Pinned dataset for --tune-guidance to come near to; default: what the run was trained on."""
-    tune_samples: int = 512
+    tune_samples: int = 256
     """Pictures for each setting of --tune-guidance; the last few get four times as many."""
     cluster: ClusterFlags = dataclasses.field(default_factory=ClusterFlags)
     dry_run: bool = False

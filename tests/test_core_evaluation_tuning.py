@@ -136,6 +136,7 @@ def test_tuning_makes_the_models_defaults_and_goes_on_where_it_was(run, tmp_path
     assert sample.main(command) == 0
     assert first.items() <= kept().items()
     said = capsys.readouterr().out
+    assert "settings of 8 pictures, then at most 4 of 32" in said
     assert "| settings | Fréchet distance | recognised | copies | pictures/s |" in said
     figures = [read_json(path) for path in kept() if path.parent.name == "tuning"]
     swept = [known for known in figures if known["count"] == 8]

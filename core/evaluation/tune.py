@@ -10,7 +10,7 @@ from core.diffusion.modelinfo import describe_model
 from core.diffusion.sampleconfig import SampleConfig
 from core.errors import UserError
 from core.evaluation.cells import Cells
-from core.evaluation.tuning import Cell, Found, search, words
+from core.evaluation.tuning import Cell, Found, forecast, search, words
 from core.files import exclusive, read_json
 from core.rundir import RunFolder
 
@@ -43,6 +43,7 @@ def tune(
         precision=config.precision,
     )
     with exclusive(cells.folder):
+        print(forecast(stated, count=count, early=model.has_guide))
         found = search(cells.measure, stated, count=count, seed=config.seed, early=model.has_guide)
         print(table(found.finals, found.best))
         write_defaults(config.run, found.best.settings, _evidence(found, cells, dataset))

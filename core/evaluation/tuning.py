@@ -136,6 +136,15 @@ def search(
     )
 
 
+def forecast(stated: Mapping[str, Any], *, count: int, early: bool) -> str:
+    """How much there is to search, in one line."""
+    swept = 1 + sum(len(changes) for changes in stages(stated, early=early))
+    return (
+        f"at most {swept} settings of {count:,} pictures, then at most {_FINALISTS + 1} of "
+        f"{count * _FINAL_PICTURES:,}; stop at will, and give the same command to go on"
+    )
+
+
 def stages(stated: Mapping[str, Any], *, early: bool) -> Iterator[list[Settings]]:
     """What is swept together, in order; each change keeps to what was stated."""
     for name, values in _SWEPT:
