@@ -253,11 +253,17 @@ def test_muon_gets_the_matrices_and_adamw_the_rest(data: Path) -> None:
     assert len(alone) == 1
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-@pytest.mark.parametrize("prediction", ["edm", "clean"])
-def test_every_recipe_learns(data: Path, tmp_path: Path, optimizer: str, prediction: str) -> None:
+@pytest.mark.parametrize(("optimizer", "prediction"), [("adamw", "edm"), ("muon", "clean")])
+def test_the_presets_recipes_learn(
+    data: Path, tmp_path: Path, optimizer: str, prediction: str
+) -> None:
     config = tiny_config(
-        data=data, optimizer=optimizer, prediction=prediction, steps=80, sample_every=80
+        data=data,
+        optimizer=optimizer,
+        prediction=prediction,
+        steps=80,
+        sample_every=80,
+        checkpoint_every=40,
     )
     train(config, open_data(data), tmp_path / "run", cpu=True)
     rows = read_metrics(RunFolder(tmp_path / "run").metrics)

@@ -34,7 +34,11 @@ EXAMPLE = Path(__file__).resolve().parents[1] / "slurm" / "nightly.example.toml"
         ("per_class = 3", "seed = 3", "[sample] seed: every night has seeds of its own"),
         ("per_class = 3", 'classes = "cat"', "classes = 'cat': a list of texts is wanted"),
         ("steps = 2", "guidance_interval = [1]", "[1]: a list of 2 numbers is wanted"),
-        ("steps = 2", 'solver = "magic"', "solver = 'magic': one of ddpm, ddim, euler, heun, dpmpp-2m"),
+        (
+            "steps = 2",
+            'solver = "magic"',
+            "solver = 'magic': one of ddpm, ddim, euler, heun, dpmpp-2m",
+        ),
         ('run = "run"\n', "", "[sample] has no run, which a plan needs"),
         ('data = "data"', "data = 3", "[evaluate] data = 3: a path is wanted"),
         ("[[export]]", "[export]", "has no [[export]] table"),

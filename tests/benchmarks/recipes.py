@@ -27,10 +27,9 @@ from torch import Tensor
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from core.evaluation.frechet import frechet_distance  # noqa: E402
-
 from core.data.pinned import PinnedDataset, SplitName, open_pinned  # noqa: E402  # after the path
 from core.data.prepare import PrepareConfig, prepare  # noqa: E402
+from core.evaluation.frechet import frechet_distance  # noqa: E402
 from core.evaluation.recognition import Recognizer, train_recognizer  # noqa: E402
 from core.files import read_json, write_json  # noqa: E402
 from core.images import unpremultiply  # noqa: E402
