@@ -75,7 +75,7 @@ def dataset_of(run: Path, data: Path | None) -> PinnedDataset:
 def table(cells: Sequence[Cell], best: Cell) -> str:
     """Cells as a Markdown table, the best marked."""
     rows = [
-        f"| {words(cell.settings)}{' **(best)**' if cell == best else ''} | {cell.frechet:.3f} "
+        f"| {words(cell.settings)}{_mark(cell, best)} | {cell.frechet:.3f} "
         f"| {cell.recognised:.1%} | {cell.copy_rate:.1%} "
         f"| {cell.count / max(cell.seconds, 1e-3):.1f} |"
         for cell in cells
@@ -85,6 +85,10 @@ def table(cells: Sequence[Cell], best: Cell) -> str:
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     return "\n".join([*head, *rows])
+
+
+def _mark(cell: Cell, best: Cell) -> str:
+    return " **(best)**" if cell.settings == best.settings else ""
 
 
 def _evidence(found: Found, cells: Cells, dataset: PinnedDataset) -> str:
