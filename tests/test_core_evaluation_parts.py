@@ -196,6 +196,9 @@ def test_the_job_prints_the_figures_and_fails_below_the_threshold(
     said = capsys.readouterr().out
     assert "finished already" in said
     assert "of 7 samples (the classifier is right on" in said
+    assert "Fréchet distance: " in said
+    assert "7 held-out pictures are at " in said
+    assert "copies of training pictures: " in said
     assert f"figures: {out}" in said
     assert f"kept: {tmp_path / 'kept.json'}" in said
     assert "next: python jobs/export.py" in said
