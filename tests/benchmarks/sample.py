@@ -28,8 +28,6 @@ from torch import Tensor
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from core.evaluation.frechet import frechet_distance  # noqa: E402
-
 from core.data.pinned import PinnedDataset, SplitName, open_pinned  # noqa: E402  # after the path is set
 from core.diffusion.denoiser import Denoiser  # noqa: E402
 from core.diffusion.pipeline import (  # noqa: E402
@@ -39,6 +37,7 @@ from core.diffusion.pipeline import (  # noqa: E402
     to_pictures,
 )
 from core.errors import UserError  # noqa: E402
+from core.evaluation.frechet import frechet_distance  # noqa: E402
 from core.evaluation.recognition import Recognizer, train_recognizer  # noqa: E402
 from core.files import read_json, write_bytes  # noqa: E402
 from core.images import Picture, contact_sheet, png_bytes, unpremultiply  # noqa: E402
