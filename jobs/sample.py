@@ -88,7 +88,7 @@ def _tune(flags: SampleFlags) -> None:
     run = flags.config.run
     print(f"Fréchet distance: {found.ours.frechet:.3f} before, {found.best.frechet:.3f} now")
     print(f"defaults and why: {describe_model(run).folder / 'README.md'}")
-    print(f"next: python jobs/sample.py --run {run}")
+    print(f"next: python jobs/sample.py --run {run} --out samples/{run.name}-tuned")
 
 
 def _out(flags: SampleFlags) -> Path:

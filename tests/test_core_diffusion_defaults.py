@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from core.diffusion.defaults import BUILT_IN, from_model, resolved, write_defaults
-from core.diffusion.generate import generate_sample_set
+from core.diffusion.generate import SamplingParts, generate_sample_set
 from core.diffusion.modelinfo import describe_model, model_digest
 from core.diffusion.pipeline import open_pipeline
 from core.diffusion.sampleconfig import SampleConfig
@@ -102,8 +102,9 @@ def test_new_defaults_do_not_mix_with_pictures_that_are_there(run: Path, tmp_pat
     generate_sample_set(two(run), tmp_path / "set", device="cpu")
     write_defaults(run, {"guidance": 3.0}, "")
     with pytest.raises(UserError, match="another --out"):
-        generate_sample_set(two(run), tmp_path / "set", device="cpu")
+        generate_sample_set(two(run, guidance=3.0), tmp_path / "set", device="cpu")
     generate_sample_set(two(run, guidance=1.5), tmp_path / "set", device="cpu")
+    generate_sample_set(two(run), tmp_path / "set", device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -163,3 +164,29 @@ def test_another_average_gives_other_pictures_and_is_recorded(run: Path, tmp_pat
         generate_sample_set(two(run, ema_width=0.06), tmp_path / "none", device="cpu")
     write_defaults(run, {"ema_width": 0.06}, "")
     assert np.array_equal(pictures(two(run, ema_width=0.0), tmp_path / "same"), own)
+
+
+def test_a_set_that_was_begun_goes_on_with_the_defaults_it_began_with(
+    run: Path, tmp_path: Path
+) -> None:
+    whole = SampleConfig(run=run, per_class=2, steps=2, shard_size=2)
+    work = SamplingParts(whole, tmp_path / "set")
+    work.begin()
+    work.make(work.missing()[0])
+    write_defaults(run, {"guidance": 2.5}, "better")
+    later = SamplingParts(whole, tmp_path / "set")
+    later.begin()
+    assert later.config.guidance == work.config.guidance != 2.5
+    assert SamplingParts(whole, tmp_path / "other").config.guidance == 2.5
+
+
+def test_ddpm_with_more_steps_than_it_has_levels_is_refused_at_once(run: Path) -> None:
+    with pytest.raises(UserError, match="--steps 2000 is more than the 1000 noise levels"):
+        resolved(SampleConfig(run=run, solver="ddpm", steps=2000), describe_model(run))
+
+
+def test_a_model_moved_from_its_run_takes_the_average_it_has(run: Path, tmp_path: Path) -> None:
+    write_defaults(run, {"ema_width": 0.05}, "better")
+    alone = shutil.copytree(run / "model", tmp_path / "moved")
+    assert resolved(SampleConfig(run=alone), describe_model(alone)).ema_width == 0
+    assert resolved(SampleConfig(run=run), describe_model(run)).ema_width == 0.05

@@ -90,7 +90,7 @@ def test_ddpm_walks_the_schedule_of_the_training(run: Path, tmp_path: Path) -> N
     whole = config(run, solver="ddpm", steps=20, labels=("cat",))
     assert generate_sample_set(whole, tmp_path / "set", device="cpu").count == 1
     longer = config(run, solver="ddim", steps=21, labels=("cat",))
-    with pytest.raises(UserError, match="--steps 21 is more than the 20 steps of the model's"):
+    with pytest.raises(UserError, match="--steps 21 is more than the 20 noise levels"):
         generate_sample_set(longer, tmp_path / "longer", device="cpu")
 
 

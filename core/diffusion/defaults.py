@@ -40,12 +40,19 @@ def resolved(config: SampleConfig, model: ModelInfo) -> SampleConfig:
             f"{model.folder} has no early snapshot to guide by: give --guide label, or train with "
             "--snapshots 8"
         )
+    if whole.solver in ("ddpm", "ddim") and whole.steps and whole.steps > model.levels:
+        raise UserError(
+            f"--steps {whole.steps} is more than the {model.levels} noise levels that "
+            f"{whole.solver} walks along with this model: give at most that, or another --solver"
+        )
     return whole
 
 
 def from_model(config: SampleConfig, model: ModelInfo) -> dict[str, Any]:
     """The values that the config leaves to the model and the model has; UserError for odd ones."""
     own = _checked(model.defaults, f"the defaults in {model.folder / 'model_index.json'}")
+    if not model.has_averages:
+        own.pop("ema_width", None)  # Of a model that was moved away from its run.
     return {name: value for name, value in own.items() if getattr(config, name) is None}
 
 

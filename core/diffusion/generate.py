@@ -3,6 +3,7 @@
 Free of torch until a picture is made, so that a cluster's login node can plan the work.
 """
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.config import config_to_dict
-from core.diffusion.defaults import resolved
+from core.diffusion.defaults import BUILT_IN, resolved
 from core.diffusion.modelinfo import ModelInfo, describe_model, helpers_digests, model_digest
 from core.diffusion.sampleconfig import SampleConfig, planned_labels
 from core.errors import UserError
@@ -61,14 +62,14 @@ class SamplingParts:
     """A sample set in the making (`core.parts.Parts`): one part per shard, a range of seeds.
 
     UserError when the config asks for what the model has not. Defaults of the model are looked up
-    now and recorded: a later change of them makes this another set.
+    when a set is begun and recorded: one that was begun goes on with those.
     """
 
     def __init__(
         self, config: SampleConfig, folder: Path, *, batch_size: int = 32, device: str = "auto"
     ) -> None:
         self.model: ModelInfo = describe_model(config.run)
-        self.config, self.folder = resolved(config, self.model), folder
+        self.config, self.folder = resolved(_as_begun(config, folder), self.model), folder
         self.labels = planned_labels(config, self.model.label_names)
         self._batch_size = min(batch_size, config.shard_size, len(self.labels))
         self._device = device
@@ -175,6 +176,19 @@ class SamplingParts:
         chosen = [sample.image_hwc for sample in itertools.islice(samples, None, None, stride)]
         sheet = contact_sheet(chosen, columns=min(16, len(chosen)), cell_px=96)
         write_bytes(self.folder / "contact_sheet.png", png_bytes(sheet))
+
+
+def _as_begun(config: SampleConfig, folder: Path) -> SampleConfig:
+    """The config with what a set that was begun has recorded for all that it leaves open."""
+    plan = folder / "plan.json"
+    if not plan.exists():
+        return config
+    begun = read_json(plan)["settings"]
+    still_open = [name for name in BUILT_IN if name in begun and getattr(config, name) is None]
+    recorded = {name: begun[name] for name in still_open}
+    return dataclasses.replace(
+        config, **{n: tuple(v) if isinstance(v, list) else v for n, v in recorded.items()}
+    )
 
 
 def _settings(config: SampleConfig) -> dict[str, object]:

@@ -23,6 +23,8 @@ class ModelInfo:
     """Side of the pictures."""
     channels: int
     has_guide: bool = False
+    levels: int = 1000
+    """Noise levels that ddpm and ddim can walk along."""
     """Whether an early snapshot lies beside the network, to be guided by."""
     defaults: dict[str, Any] = dataclasses.field(default_factory=dict)
     """The model's own defaults of sampling (`core.diffusion.defaults`)."""
@@ -31,6 +33,11 @@ class ModelInfo:
     def picture_bytes(self) -> int:
         """Bytes of one picture, uncompressed."""
         return self.size_px**2 * self.channels
+
+    @property
+    def has_averages(self) -> bool:
+        """Whether there are snapshots; not beside a model that was moved away from its run."""
+        return any(self.averages.glob("step_*.safetensors"))
 
     @property
     def averages(self) -> Path:
@@ -48,6 +55,7 @@ def describe_model(run: Path) -> ModelInfo:
         channels = int(unet["out_channels"]) // int(index["patch"]) ** 2
         if _has(index, "vae"):
             size_px, channels = _decoded(size_px, read_json(folder / "vae" / "config.json"))
+        discrete = index.get("noise_schedule") in ("linear", "cosine")
         return ModelInfo(
             folder=folder,
             label_names=tuple(index["labels"]),
@@ -55,6 +63,7 @@ def describe_model(run: Path) -> ModelInfo:
             size_px=size_px,
             channels=channels,
             has_guide=_has(index, "guide"),
+            levels=int(index["timesteps"]) if discrete else 1000,
             defaults=dict(index.get("defaults", {})),
         )
     except (KeyError, TypeError, ValueError):

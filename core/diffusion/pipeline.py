@@ -31,6 +31,8 @@ from core.seeds import mixed_seed
 
 _DECODED_TOGETHER = 4 * 256**2
 """Pixels that an autoencoder decodes at once: under 2 GiB with Stable Diffusion's."""
+_LEAST_LEVEL = 0.002
+"""Where sampling ends, but for the picture itself (Karras et al. 2022, table 1)."""
 _STEPS = 1
 """Sets the noise of a sampler's steps apart from that of its start."""
 
@@ -155,7 +157,7 @@ class ClassConditionalPipeline(DiffusionPipeline):  # type: ignore[misc]  # diff
         guide: Guide = "label",
         steps: int,
         solver: str = "dpmpp-2m",
-        precision: SamplePrecision = "auto",
+        precision: SamplePrecision = "fp32",
     ) -> list[Picture]:
         """One H×W×C uint8 picture (straight alpha) per (label, seed).
 
@@ -187,10 +189,12 @@ class ClassConditionalPipeline(DiffusionPipeline):  # type: ignore[misc]  # diff
 
     def _levels(self, steps: int, solver: str) -> list[float]:
         """The falling noise levels that a sampler walks along."""
-        if solver not in ("ddpm", "ddim"):
-            return noise_levels(steps, sigma_max=self.config.sigma_max)
         kind = cast(NoiseKind, self.config.noise_schedule)
         own = NoiseSchedule(kind=kind, timesteps=self.config.timesteps).levels()
+        if solver not in ("ddpm", "ddim"):
+            # Below its lowest level a discrete schedule has taught the network nothing.
+            least = _LEAST_LEVEL if own is None else max(_LEAST_LEVEL, float(own[0]))
+            return noise_levels(steps, sigma_min=least, sigma_max=self.config.sigma_max)
         if own is None:
             own = NoiseSchedule(kind="linear").levels()
         assert own is not None

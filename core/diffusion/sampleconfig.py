@@ -1,6 +1,8 @@
 """What a sample set depends on. Free of torch, so that `--help` is quick."""
 
 import dataclasses
+import math
+import sys
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -69,16 +71,17 @@ class SampleConfig:
         if self.guide is not None and self.guide not in get_args(Guide):
             raise UserError(f"no guide {self.guide!r}; known are {', '.join(get_args(Guide))}")
         low, high = self.guidance_interval or (0.0, 0.0)
-        if not 0 <= low <= high:
+        if not 0 <= low <= high < math.inf:
             raise UserError(
-                f"--guidance-interval is {low} {high}; it must be two levels, the lower one first"
+                f"--guidance-interval is {low} {high}; it must be two levels, the lower one first "
+                "(1000 is above all)"
             )
         if self.labels and self.classes:
             raise UserError("--labels and --classes exclude each other: give one of them")
 
     def _require(self, name: str, least: float, most: float | None, allowed: str) -> None:
         value = getattr(self, name)
-        if value is None or (value >= least and (most is None or value <= most)):
+        if value is None or least <= value <= (sys.float_info.max if most is None else most):
             return
         raise UserError(f"--{name.replace('_', '-')} is {value}; it must be {allowed}")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from core.data.pinned import PinnedDataset
+from core.diffusion.ema import averaged_weights
 from core.diffusion.modelinfo import describe_model, helpers_digests, model_digest
 from core.diffusion.pipeline import ClassConditionalPipeline, open_pipeline
 from core.diffusion.sampleconfig import SamplePrecision
@@ -47,6 +48,11 @@ class Cells:
         say: Callable[[str], None] = print,
     ) -> None:
         self.run, self.model = run, describe_model(run)
+        if self.model.channels != dataset.channels:
+            raise UserError(
+                f"{dataset.folder} has pictures of {dataset.channels} channels, the model makes "
+                f"{self.model.channels}: name the dataset that it was trained on"
+            )
         if unknown := sorted(set(self.model.label_names) - set(dataset.label_names)):
             raise UserError(f"{dataset.folder} has no class {unknown[0]!r}, which the model draws")
         self.folder = RunFolder(self.model.folder.parent).tuning
@@ -61,13 +67,13 @@ class Cells:
 
         None, and said why, when the snapshots do not make the average that is asked for.
         """
-        try:
-            cell = self._measured(settings, count, first_seed)
-        except UserError as error:
-            if not settings["ema_width"]:
-                raise
-            self._say(f"left out: {error}")
-            return None
+        if settings["ema_width"]:
+            try:
+                averaged_weights(self.model.averages, settings["ema_width"])
+            except UserError as error:
+                self._say(f"left out: {error}")
+                return None
+        cell = self._measured(settings, count, first_seed)
         self._say(line(cell))
         return cell
 

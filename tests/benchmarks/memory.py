@@ -75,7 +75,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--part", choices=sorted(_PARTS), help="measure one thing, in this process")
     parser.add_argument("--folder", type=Path, help="where the pictures are")
     parser.add_argument("--checkpointing", choices=("off", "on"), default="off")
-    parser.add_argument("--pictures", type=int, default=16, help="at once")
+    parser.add_argument("--pictures", type=int, default=32, help="at once")
     parser.add_argument("--accumulate", type=int, default=1)
     return parser.parse_args()
 

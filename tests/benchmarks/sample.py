@@ -3,8 +3,8 @@
     python tests/benchmarks/sample.py --run RUN [--data DATASET] [--samples 2000] [--out FOLDER]
 
 Reference: 1000 ancestral steps, each with two forwards (tests/benchmarks/reference.py), fp32,
-eager. Ours: the pipeline's own sampling at 10, 18, 25 and 35 steps. Same network, labels and
-guidance strength. In the first --timed chunks all take turns, and speed is the median over these.
+eager. Ours: the pipeline's own sampling at 10, 18, 25 and 35 steps, fp32 too. Same network, labels
+and guidance. In the first --timed chunks all take turns, and speed is the median over these.
 The reference's other chunks, which only its quality needs, are drawn with the network compiled and
 in bf16; how near that comes is printed for the first chunk. Quality is the Fréchet distance to the
 training pictures in the features of a classifier that learned from them alone, beside the distance
@@ -30,16 +30,18 @@ sys.path.insert(0, str(ROOT))
 
 from core.data.pinned import PinnedDataset, SplitName, open_pinned  # noqa: E402  # after the path is set
 from core.diffusion.denoiser import Denoiser  # noqa: E402
+from core.diffusion.modelinfo import model_digest  # noqa: E402
 from core.diffusion.pipeline import (  # noqa: E402
     ClassConditionalPipeline,
     open_pipeline,
     starting_noise,
     to_pictures,
 )
+from core.diffusion.sampleconfig import SamplePrecision  # noqa: E402
 from core.errors import UserError  # noqa: E402
 from core.evaluation.frechet import frechet_distance  # noqa: E402
 from core.evaluation.recognition import Recognizer, train_recognizer  # noqa: E402
-from core.files import read_json, write_bytes  # noqa: E402
+from core.files import digest_of, read_json, write_bytes  # noqa: E402
 from core.images import Picture, contact_sheet, png_bytes, unpremultiply  # noqa: E402
 from tests.benchmarks.reference import TIMESTEPS, ancestral  # noqa: E402
 
@@ -69,7 +71,7 @@ def main() -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    out: Path = arguments.out or arguments.run / "benchmark-sample"
+    out = (arguments.out or arguments.run / "benchmark-sample") / _key(arguments, dataset)
     out.mkdir(parents=True, exist_ok=True)
     contenders = _contenders(pipeline, arguments.guidance)
     labels = [name for _ in range(arguments.samples) for name in dataset.label_names]
@@ -102,8 +104,14 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _key(arguments: argparse.Namespace, dataset: PinnedDataset) -> str:
+    """Names what the chunks depend on: others are not taken for these."""
+    how = [arguments.samples, arguments.chunk, arguments.timed, arguments.guidance]
+    return digest_of([model_digest(arguments.run), dataset.digest, arguments.device, *how])[:12]
+
+
 def _data_of(run: Path) -> Path:
-    return Path(read_json(run / "data.json")["path"])
+    return Path(read_json(run / "data.json")["folder"])
 
 
 def _reference(denoiser: Denoiser, pipeline: ClassConditionalPipeline, guidance: float) -> Draw:
@@ -138,9 +146,14 @@ def _quick(denoiser: Denoiser) -> Denoiser:
 
 
 def _contenders(pipeline: ClassConditionalPipeline, guidance: float) -> dict[str, Draw]:
-    def ours(steps: int) -> Draw:
+    def ours(steps: int, precision: SamplePrecision = "fp32") -> Draw:
         return lambda labels, seeds: pipeline.generate(
-            labels, seeds, guidance=guidance, interval=(0.2, 20.0), steps=steps
+            labels,
+            seeds,
+            guidance=guidance,
+            interval=(0.2, 20.0),
+            steps=steps,
+            precision=precision,
         )
 
     denoiser = pipeline.denoiser().eval()
@@ -148,6 +161,7 @@ def _contenders(pipeline: ClassConditionalPipeline, guidance: float) -> dict[str
         QUICK: _reference(_quick(denoiser), pipeline, guidance),
         REFERENCE: _reference(denoiser, pipeline, guidance),
         **{f"ours: {steps} steps": ours(steps) for steps in STEPS},
+        "ours: 18 steps, bf16": ours(18, "bf16"),
     }
 
 
