@@ -3,10 +3,12 @@
 import dataclasses
 from pathlib import Path
 
+import diffusers
 import pytest
 import torch
 
 from core.data.pinned import PinnedDataset
+from core.data.prepare import PrepareConfig, prepare
 from core.diffusion.modelinfo import describe_model, model_digest
 from core.diffusion.pipeline import open_pipeline
 from core.errors import UserError
@@ -16,6 +18,7 @@ from core.training.finetune import inherited_statistics
 from core.training.loop import train
 from core.training.processes import Processes
 from core.training.step import Stepper, new_state
+from tests.autoencoders import save_autoencoder
 from tests.tiny import tiny_config, tiny_dataset
 
 CPU = torch.device("cpu")
@@ -88,6 +91,32 @@ def test_another_parent_under_the_same_name_is_refused(
     (tmp_path / "parent").symlink_to(other)
     with pytest.raises(UserError, match=r"began from another model"):
         train(config, dataset, tmp_path / "run", cpu=True)
+
+
+def test_a_model_of_other_numbers_is_refused(
+    parent: Path, dataset: PinnedDataset, tmp_path: Path
+) -> None:
+    """Pictures for latents, plain for whitened, one autoencoder's latents for another's."""
+    with pytest.raises(UserError, match=r"whiten True \(here False\)"):
+        new_state(tiny_config(init_from=parent, whiten=False), dataset, CPU)
+    vae, other = (save_autoencoder(tmp_path / name) for name in ("vae", "other"))
+    torch.manual_seed(1)
+    diffusers.AutoencoderKL.from_config(diffusers.AutoencoderKL.load_config(other)).save_pretrained(
+        other
+    )
+    made = PrepareConfig(per_class=1, size_px=16, channels="3", duplicates="exact")
+    latents, others = (
+        prepare(dataclasses.replace(made, encode=str(path)), tmp_path / f"{path.name}-data").dataset
+        for path in (vae, other)
+    )
+    with pytest.raises(UserError, match=r"space pictures \(here latents\)"):
+        new_state(tiny_config(init_from=parent, patch=1), latents, CPU)
+    run = tmp_path / "run"
+    shape = {"patch": 1, "block_channels": (32,), "attention_levels": (), "batch_size": 2}
+    train(tiny_config(data=latents.folder, steps=1, **shape), latents, run, cpu=True)
+    assert new_state(tiny_config(init_from=run, **shape), latents, CPU)
+    with pytest.raises(UserError, match=r"another autoencoder's latents.*--encode .*run/model/vae"):
+        new_state(tiny_config(init_from=run, **shape), others, CPU)
 
 
 def test_a_network_of_another_shape_is_named(parent: Path, dataset: PinnedDataset) -> None:

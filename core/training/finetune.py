@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from diffusers import UNet2DModel
 
+from core.data.encode import open_encoder
 from core.data.pinned import PinnedDataset
 from core.diffusion.modelinfo import model_folder
 from core.diffusion.patches import PatchStatistics
-from core.diffusion.pipeline import open_pipeline
+from core.diffusion.pipeline import ClassConditionalPipeline, open_pipeline
 from core.errors import UserError
 from core.files import read_json
 from core.training.config import TrainConfig
@@ -27,7 +28,12 @@ def inherit(unet: UNet2DModel, config: TrainConfig, dataset: PinnedDataset) -> N
     """Give the network the weights of --init-from; UserError when they do not fit."""
     assert config.init_from
     pipeline = open_pipeline(config.init_from)
-    _require_same_network(config.init_from, pipeline.config, pipeline.unet, unet, config)
+    _require_same_network(config.init_from, pipeline, unet, config, dataset)
+    if not _same_weights(pipeline.vae, open_encoder(dataset)):
+        raise UserError(
+            f"--init-from {config.init_from}: its model makes another autoencoder's latents than "
+            f"{dataset.folder} holds: prepare with --encode {model_folder(config.init_from)}/vae"
+        )
     found, wanted = pipeline.unet.state_dict(), unet.state_dict()
     found[_CLASSES] = _class_rows(found[_CLASSES], pipeline.label_names, dataset.label_names)
     for name, tensor in wanted.items():
@@ -56,9 +62,16 @@ def _class_rows(
 
 
 def _require_same_network(
-    parent: Path, index: Any, there: UNet2DModel, here: UNet2DModel, config: TrainConfig
+    parent: Path,
+    pipeline: ClassConditionalPipeline,
+    here: UNet2DModel,
+    config: TrainConfig,
+    dataset: PinnedDataset,
 ) -> None:
+    index, there = pipeline.config, pipeline.unet
     pairs = {
+        "space": (_space(pipeline.vae is not None), _space(dataset.latents is not None)),
+        "whiten": (_whitens(inherited_statistics(parent)), config.whiten),
         "patch": (index.patch, config.patch),
         "prediction": (index.prediction, config.prediction),
         "block_channels": (tuple(there.config.block_out_channels), config.block_channels),
@@ -75,6 +88,22 @@ def _require_same_network(
             f"--init-from {parent}: its model has another network: {', '.join(differing)}: give "
             "the same"
         )
+
+
+def _space(of_latents: bool) -> str:
+    return "latents" if of_latents else "pictures"
+
+
+def _whitens(statistics: PatchStatistics) -> bool:
+    """Whether they were measured, not left at 0 and 1."""
+    return any(statistics.mean) or any(scale != 1 for scale in statistics.scale)
+
+
+def _same_weights(there: Any | None, here: Any | None) -> bool:
+    if there is None or here is None:
+        return there is here
+    left, right = there.state_dict(), here.state_dict()
+    return left.keys() == right.keys() and all(torch.equal(left[n], right[n]) for n in left)
 
 
 def _attention_levels(unet: UNet2DModel) -> tuple[int, ...]:
