@@ -196,6 +196,15 @@ def test_memory_in_use_is_the_most_there_was() -> None:
     assert memory_in_use_bytes(CPU) - before < 10 * 2**20
 
 
+def test_a_peak_that_cannot_be_forgotten_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "status").touch()
+    (tmp_path / "clear_refs").mkdir()  # So not even root can write it.
+    monkeypatch.setattr("core.training.usage._STATUS", tmp_path / "status")
+    forget_peak(CPU)
+
+
 def test_limits_of_slurm_and_control_groups_count(tmp_path: Path) -> None:
     ram, who = memory_limit_bytes(CPU, 1, {})
     assert who == "the RAM available"
@@ -249,6 +258,8 @@ def test_the_micro_batch_is_found_by_trial_kept_and_said(
     alone = Processes.alone(CPU)
     assert agreed_accumulate(run, config, dataset, alone, memory_bytes=None) == 3
     assert capsys.readouterr().out == ""
+    assert agreed_accumulate(run, config, dataset, alone, memory_bytes=2**40) == 1
+    write_json(run.trial, {**read_json(run.trial), "accumulate": 3, "device": "another"})
     assert agreed_accumulate(run, config, dataset, alone, memory_bytes=2**40) == 1
 
 

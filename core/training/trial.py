@@ -43,10 +43,15 @@ def agreed_accumulate(
 ) -> int:
     """How many micro-batches all processes make of their shares: as the first one's memory needs.
 
-    What was found is kept in the run's folder: with as many processes and the same limit, a resumed
-    run rounds as an undisturbed one does. memory_bytes: a limit of one's own.
+    What was found is kept in the run's folder: with as many processes, a device of the same name
+    and the same limit, a resumed run rounds as an undisturbed one does. memory_bytes: a limit of
+    one's own.
     """
-    asked = {"processes": processes.count, "memory_bytes": memory_bytes}
+    asked = {
+        "processes": processes.count,
+        "device": _name_of(processes.device),
+        "memory_bytes": memory_bytes,
+    }
 
     def find() -> int:
         if run.trial.exists():
@@ -170,6 +175,10 @@ class _Trial:
         gc.collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+def _name_of(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _gib(count: float) -> str:

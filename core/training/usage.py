@@ -1,5 +1,6 @@
 """How much memory a process has taken, and how much it may take."""
 
+import contextlib
 import os
 import resource
 import sys
@@ -28,7 +29,8 @@ def forget_peak(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif _STATUS.exists():
-        _STATUS.with_name("clear_refs").write_bytes(_FORGET_PEAK)
+        with contextlib.suppress(OSError):  # Some containers have no such file, or it is read-only.
+            _STATUS.with_name("clear_refs").write_bytes(_FORGET_PEAK)
 
 
 def memory_limit_bytes(
