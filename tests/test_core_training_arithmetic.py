@@ -69,6 +69,20 @@ def test_a_step_whose_gradients_overflow_is_left_out_and_the_scale_halved(
     assert resumed.scaler.state_dict() == stepper.state.scaler.state_dict()
 
 
+def test_when_one_optimisers_gradients_overflow_neither_steps(dataset: PinnedDataset) -> None:
+    stepper = stepper_of(dataset, scale=2.0**10)
+    before = [weight.clone() for weight in stepper.state.unet.parameters()]
+    stepper.state.unet.conv_in.bias.register_hook(lambda gradient: gradient * math.inf)
+    assert len(stepper.state.optimizers) == 2
+    _, norm = stepper.step()
+    assert norm == 0
+    after = stepper.state.unet.parameters()
+    assert all(torch.equal(left, right) for left, right in zip(before, after, strict=True))
+    assert all(weight.grad is None for weight in stepper.state.unet.parameters())
+    assert stepper.state.scaler is not None
+    assert stepper.state.scaler.get_scale() == 2.0**9
+
+
 def test_fp16_is_for_gpus() -> None:
     with pytest.raises(UserError, match="--precision fp16 is for GPUs"):
         network_dtype("fp16", CPU)

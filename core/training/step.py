@@ -120,20 +120,23 @@ class Stepper:
         In fp16 a step whose scaled gradients overflowed is left out, and its norm given as 0.
         """
         optimizers, scaler = self.state.optimizers, self.state.scaler
+        overflowed = False
         if scaler:
             for optimizer in optimizers:
                 scaler.unscale_(optimizer)
+            # The scaler judges each optimiser by itself; of two, both step or neither.
+            gradients = [weight.grad for weight in self._trained if weight.grad is not None]
+            overflowed = not bool(torch.nn.utils.get_total_norm(gradients).isfinite())
         norm = torch.nn.utils.clip_grad_norm_(self.state.unet.parameters(), self.config.clip_norm)
         for optimizer in optimizers:
-            if scaler:
+            if scaler and not overflowed:
                 scaler.step(optimizer)
-            else:
+            elif not scaler:
                 optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         if scaler:
             scaler.update()
-            norm = torch.where(norm.isfinite(), norm, 0)
-        return norm
+        return torch.zeros_like(norm) if overflowed else norm
 
     def _backward(self) -> Tensor:
         """Gradients of this process's share of the loss, in micro-batches; the share."""
