@@ -103,11 +103,29 @@ def test_a_run_keeps_snapshots_and_its_model_an_early_guide(
     kept = load_average(run.average(8), config.ema_width)
     for name, tensor in pipeline.unet.state_dict().items():
         assert torch.allclose(kept[name], tensor, rtol=1 / 2048, atol=1e-7)
-    early = early_weights(config, run)
+    early = early_weights(config, run, model_step=8)
     assert early is not None
     for name, tensor in pipeline.guide.state_dict().items():
         assert torch.equal(early[name], tensor)
     pipeline.unet.load_state_dict(averaged_weights(run.averages, 0.07))
+
+
+def test_the_guide_is_early_beside_the_weights_that_became_the_model(
+    dataset: PinnedDataset, tmp_path: Path
+) -> None:
+    """Those of --keep best may be from long before the last step."""
+    config, run = tiny_config(steps=8), RunFolder(tmp_path / "run")
+    state = new_state(config, dataset, CPU)
+    bias = next(name for name, _ in state.ema.named_parameters())
+    for state.step in (2, 4, 6, 8):
+        state.ema.get_parameter(bias).fill_(state.step)
+        save_snapshot(state, config, run)
+
+    def guide_step(model_step: int) -> int | None:
+        early = early_weights(config, run, model_step=model_step)
+        return None if early is None else int(early[bias].mean())
+
+    assert [guide_step(step) for step in (3, 4, 8, 16)] == [None, 2, 2, 4]
 
 
 def test_what_cannot_be_made_is_named(dataset: PinnedDataset, tmp_path: Path) -> None:
@@ -125,4 +143,6 @@ def test_what_cannot_be_made_is_named(dataset: PinnedDataset, tmp_path: Path) ->
     run.average(4).write_bytes(b"not weights")
     with pytest.raises(UserError, match="cannot be read"):
         averaged_weights(run.averages, 0.07)
-    assert early_weights(tiny_config(snapshots=0), RunFolder(tmp_path / "none")) is None
+    assert (
+        early_weights(tiny_config(snapshots=0), RunFolder(tmp_path / "none"), model_step=8) is None
+    )

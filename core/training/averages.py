@@ -61,13 +61,16 @@ def save_snapshot(state: TrainingState, config: TrainConfig, run: RunFolder) -> 
     save_averages(run.average(state.step), averages, step=state.step)
 
 
-def early_weights(config: TrainConfig, run: RunFolder) -> dict[str, Tensor] | None:
-    """The kept average nearest to a quarter of the run, a worse model to guide by; None if none.
+def early_weights(
+    config: TrainConfig, run: RunFolder, *, model_step: int
+) -> dict[str, Tensor] | None:
+    """The kept average nearest to a quarter of the model's steps, a worse model to guide by.
 
+    None when none is from their first half. model_step: of the weights that become the model.
     Karras et al. 2024, "Guiding a diffusion model with a bad version of itself".
     """
-    steps = [step for step in run.steps_averaged() if step < config.steps]
+    steps = [step for step in run.steps_averaged() if step <= model_step / 2]
     if not steps:
         return None
-    nearest = min(steps, key=lambda step: abs(step - config.steps / 4))
+    nearest = min(steps, key=lambda step: abs(step - model_step / 4))
     return load_average(run.average(nearest), config.ema_width)

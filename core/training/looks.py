@@ -83,10 +83,12 @@ class Looks:
         """The run's result: the weights that --keep asks for, and an early average beside them."""
         rows = read_metrics(self.run.metrics)
         selection = select(rows, self.config)
+        step = self.state.step
         if self.config.keep == "best" and selection.best:
-            self.state.ema.load_state_dict(best_weights(self.run, selection.best.step))
+            step = selection.best.step
+            self.state.ema.load_state_dict(best_weights(self.run, step))
         guide = None
-        if early := early_weights(self.config, self.run):
+        if early := early_weights(self.config, self.run, model_step=step):
             guide = copy.deepcopy(plain(self.state.ema))
             guide.load_state_dict(early)
             guide.half()  # As it was kept; opened in float32.
