@@ -67,7 +67,8 @@ class Looks:
     def _draw_grid(self) -> float:
         """Two pictures of each class (of the first 16 classes); the share that are copies."""
         labels = [name for name in self.dataset.label_names[:16] for _ in range(2)]
-        pictures = self._pipeline().generate(
+        pipeline = self._pipeline().to(self.stepper.device)  # An autoencoder was not there yet.
+        pictures = pipeline.generate(
             labels,
             range(len(labels)),
             guidance=_GRID_GUIDANCE,
