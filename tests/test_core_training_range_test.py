@@ -80,6 +80,16 @@ def test_smoothing_does_not_move_the_least_loss() -> None:
     assert rate_flags(found, config) == "--learning-rate 0.0016 --muon-rate 0.032"
 
 
+def test_a_learned_weighting_is_swept_with_edms(dataset: PinnedDataset) -> None:
+    """Its own loss may be 0 or less."""
+    config = tiny_config(patch=8, block_channels=(32,), attention_levels=(), batch_size=2)
+    found, learned = (
+        range_test(dataclasses.replace(config, weighting=kind), dataset, device=CPU, steps=20)
+        for kind in ("edm", "learned")
+    )
+    assert learned == found
+
+
 def test_what_cannot_be_swept_is_said(dataset: PinnedDataset, tmp_path: Path) -> None:
     prodigy = tiny_config(optimizer="prodigy", learning_rate=1.0)
     with pytest.raises(UserError, match="prodigy finds its rate itself"):

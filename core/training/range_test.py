@@ -65,9 +65,15 @@ def range_test(
     steps: int = 100,
     budget_s: float = 600.0,
 ) -> RangeTest:
-    """Sweep the rate; fewer steps, further apart, where so many do not fit the budget."""
+    """Sweep the rate; fewer steps, further apart, where so many do not fit the budget.
+
+    With `--weighting learned` EDM's weights are swept, which it begins as: its loss may be 0 or
+    less, of which there is no logarithm.
+    """
     if config.optimizer == "prodigy":
         raise UserError("--find-lr: prodigy finds its rate itself: leave --learning-rate at 1")
+    if config.weighting == "learned":
+        config = dataclasses.replace(config, weighting="edm")
     state = new_state(config, dataset, device)
     stepper = Stepper(config, dataset, state, Processes.alone(device), accumulate=accumulate)
     losses: list[float] = []
