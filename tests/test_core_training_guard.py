@@ -179,6 +179,10 @@ def test_what_counts_as_trouble() -> None:
     assert why([50.0, 40.0], calm[:3]) is None  # too few rows to tell
     assert why([math.inf], []) == "the loss is inf"
     assert "gradient norm is nan" in str(trouble_with([1.0], [math.nan], earlier=[], config=config))
+    # In fp16 a step that overflows is left out and its norm is 0: the scale tells of many.
+    assert trouble_with([1.0], [0.0], earlier=[], config=config, scale=1.0) is None
+    told = trouble_with([1.0], [0.0], earlier=[], config=config, scale=0.5)
+    assert told == "fp16's gradients overflow even with the loss scaled by 0.5"
     # A learned weighting's loss may be below 0, and four times that is no trouble.
     levelled = [-1.0, -1.1, -0.9, -1.0, -1.0]
     assert why([1.5, 1.5], levelled, weighting="learned") is None

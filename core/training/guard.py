@@ -20,6 +20,9 @@ _ROWS = 10
 """How many of the last rows the loss is held against."""
 _LEAST_ROWS = 5
 """Fewer tell nothing: a run's first losses differ by much."""
+_LEAST_SCALE = 1.0
+"""Of the loss in fp16. Each step that overflows is left out and halves it, from 65,536: below this
+the backward is never finite, and nothing is learned."""
 
 
 class WentBackError(Exception):
@@ -49,11 +52,14 @@ def trouble_with(
     *,
     earlier: Sequence[float],
     config: TrainConfig,
+    scale: float | None = None,
 ) -> str | None:
     """What is wrong with the losses and gradient norms of some steps, in words; None if nothing.
 
-    earlier: the mean losses of the rows before, oldest first.
+    earlier: the mean losses of the rows before, oldest first. scale: of the loss in fp16.
     """
+    if scale is not None and scale < _LEAST_SCALE:
+        return f"fp16's gradients overflow even with the loss scaled by {scale:.2g}"
     for name, values in (("loss", losses), ("gradient norm", norms)):
         wrong = [value for value in values if not math.isfinite(value)]
         if wrong:

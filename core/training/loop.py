@@ -219,7 +219,14 @@ class _Trainer:
         trouble. The one place where the processor waits for the device."""
         pairs = torch.stack([torch.stack(pair) for pair in self.state.unlogged])
         losses, norms = pairs.T.tolist()
-        why = trouble_with(losses, norms, earlier=record.values("loss"), config=self.config)
+        scaler = self.state.scaler
+        why = trouble_with(
+            losses,
+            norms,
+            earlier=record.values("loss"),
+            config=self.config,
+            scale=scaler.get_scale() if scaler else None,
+        )
         if why:
             self._go_back(why)
         return losses, norms
