@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from core.diffusion.pipeline import ClassConditionalPipeline, open_pipeline
 from core.errors import UserError
 from core.rundir import RunFolder
+from core.training.checkpoint import restore_checkpoint
 from core.training.loop import train
 from core.training.memory import TrainingPictures
 from core.training.muon import orthogonalised
@@ -197,6 +198,21 @@ def test_a_broken_checkpoint_is_named(data: Path, tmp_path: Path, finished: Path
     (run.checkpoint(8) / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(UserError, match=r"step_00000008 cannot be read"):
         train(tiny_config(data=data), open_data(data), run.root, cpu=True)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError])
+def test_a_machine_without_memory_is_no_broken_checkpoint(
+    data: Path, finished: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    """Advice to remove the checkpoint would cost the work."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("core.training.checkpoint.load_file", fail)
+    state = new_state(tiny_config(data=data), open_data(data), torch.device("cpu"))
+    with pytest.raises(error):
+        restore_checkpoint(state, RunFolder(finished), 8)
 
 
 def test_batches_do_not_depend_on_the_number_of_processes(data: Path) -> None:

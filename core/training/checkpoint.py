@@ -25,6 +25,13 @@ from core.errors import UserError
 from core.files import atomic_folder, read_json, write_json
 from core.rundir import RunFolder
 
+_MACHINE_ERRORS: tuple[type[Exception], ...] = (
+    torch.OutOfMemoryError,
+    getattr(torch, "AcceleratorError", torch.OutOfMemoryError),  # Only newer ones have it.
+    MemoryError,
+)
+"""What says nothing about a checkpoint that was being read."""
+
 
 @dataclasses.dataclass(kw_only=True)
 class TrainingState:
@@ -98,7 +105,11 @@ def restore_checkpoint(state: TrainingState, run: RunFolder, step: int) -> None:
         state.step, state.averaged_step = int(rest["step"]), int(rest["averaged_step"])
         if state.scaler is not None:
             state.scaler.load_state_dict(rest["scaler"])
-        state.unlogged = [(torch.tensor(a), torch.tensor(b)) for a, b in rest["unlogged"]]
+        # Beside those of the steps to come, which are on the device.
+        pending = torch.tensor(rest["unlogged"], device=next(state.unet.parameters()).device)
+        state.unlogged = [(loss, norm) for loss, norm in pending]
+    except _MACHINE_ERRORS:
+        raise
     except Exception as error:
         raise UserError(
             f"the checkpoint {folder} cannot be read ({type(error).__name__}: {error}); "
