@@ -187,8 +187,10 @@ def _check(flags: TrainFlags, cluster: Cluster) -> list[str]:
     timed = cluster.gpus_per_node == 0 or (torch.cuda.is_available() and not flags.cpu)
     on_gpu = cluster.gpus_per_node > 0 and timed
     device = torch.device("cuda" if on_gpu else "cpu")
+    # Sizes alone are wanted where nothing is timed, and fp16 cannot be tried without a GPU.
+    config = flags.config if timed else dataclasses.replace(flags.config, precision="fp32")
     expected = forecast(
-        flags.config,
+        config,
         dataset,
         device=device,
         processes=cluster.processes,

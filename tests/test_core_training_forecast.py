@@ -12,6 +12,7 @@ from core.training import forecast as module
 from core.training.forecast import Forecast, forecast
 from core.training.loop import train
 from core.training.record import read_metrics
+from jobs.train import main
 from tests.tiny import tiny_config, tiny_dataset
 
 CPU = torch.device("cpu")
@@ -88,6 +89,16 @@ def test_what_does_not_fit_the_budget_is_timed_in_part(
     assert asked == timed
     assert predicted.seconds_per_step == pytest.approx(16.0)
     assert predicted.images_per_s == pytest.approx(2.0)
+
+
+def test_fp16_can_be_submitted_from_where_there_is_no_gpu(
+    dataset: PinnedDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--data", str(dataset.folder), "--out", str(tmp_path / "run"), "--precision", "fp16"]
+    flags += ["--patch", "8", "--block-channels", "32", "--attention-levels", "--batch-size", "2"]
+    cluster = ["--cluster", "local", "--gpus-per-node", "1", "--cpu", "--dry-run"]
+    assert main([*flags, *cluster]) == 0
+    assert "speed unknown (no GPU here to time a step on)" in capsys.readouterr().out
 
 
 def test_what_every_step_costs_is_not_multiplied(
