@@ -99,6 +99,11 @@ def _run(flags: TrainFlags) -> None:
         f"training {out} on {len(dataset.split['train']):,} pictures of "
         f"{len(dataset.label_names)} classes, {dataset.size_px} px, {dataset.channels} channels"
     )
+    if flags.config.prediction == "noise" and flags.config.weighting in ("edm", "learned"):
+        print(
+            f"note: --prediction noise learns badly with --weighting {flags.config.weighting}, "
+            "give --weighting uniform or min-snr"
+        )
     from core.training.loop import train
     from core.training.processes import Patience
 

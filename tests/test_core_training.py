@@ -24,6 +24,7 @@ from core.training.muon import orthogonalised
 from core.training.optimizers import new_optimizers
 from core.training.record import read_metrics
 from core.training.step import new_state, rate_share
+from jobs.train import main
 from tests.tiny import tiny_config, tiny_dataset
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
@@ -198,6 +199,18 @@ def test_a_broken_checkpoint_is_named(data: Path, tmp_path: Path, finished: Path
     (run.checkpoint(8) / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(UserError, match=r"step_00000008 cannot be read"):
         train(tiny_config(data=data), open_data(data), run.root, cpu=True)
+
+
+def test_a_weighting_that_noise_learns_badly_with_is_noted(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--data", str(data), "--cluster", "inline", "--cpu", "--steps", "1"]
+    flags += ["--patch", "8", "--block-channels", "32", "--attention-levels", "--batch-size", "2"]
+    flags += ["--prediction", "noise", "--weighting"]
+    for weighting, noted in (("edm", 1), ("uniform", 0)):
+        assert main([*flags, weighting, "--out", str(tmp_path / weighting)]) == 0
+        said = capsys.readouterr().out
+        assert said.count("note: --prediction noise learns badly with --weighting edm") == noted
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError])
