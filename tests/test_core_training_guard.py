@@ -30,8 +30,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> PinnedDataset:
     return tiny_dataset(tmp_path_factory.mktemp("data") / "tiny")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
+    """Sums round differently on another number of threads, and processes here have one each."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -66,7 +67,9 @@ def same_weights(left: RunFolder, right: RunFolder) -> bool:
 
 
 @pytest.fixture(scope="module")
-def recovered(dataset: PinnedDataset, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+def recovered(
+    one_thread: None, dataset: PinnedDataset, tmp_path_factory: pytest.TempPathFactory
+) -> RunFolder:
     """A run that met a NaN in its sixth step."""
     run = RunFolder(tmp_path_factory.mktemp("runs") / "recovered")
     with pytest.MonkeyPatch.context() as patch:

@@ -185,10 +185,11 @@ def _as_begun(config: SampleConfig, folder: Path) -> SampleConfig:
         return config
     begun = read_json(plan)["settings"]
     still_open = [name for name in BUILT_IN if name in begun and getattr(config, name) is None]
-    recorded = {name: begun[name] for name in still_open}
-    return dataclasses.replace(
-        config, **{n: tuple(v) if isinstance(v, list) else v for n, v in recorded.items()}
-    )
+    recorded: dict[str, Any] = {
+        name: tuple(begun[name]) if isinstance(begun[name], list) else begun[name]
+        for name in still_open
+    }
+    return dataclasses.replace(config, **recorded)
 
 
 def _settings(config: SampleConfig) -> dict[str, object]:
