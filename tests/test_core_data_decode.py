@@ -221,6 +221,56 @@ def test_any_damage_is_a_reason_and_never_a_crash() -> None:
                 assert decode(bytes(broken)).dtype == np.uint8
 
 
+def jpeg_segment(marker: int, content: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
+
+
+def exif_of(orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif.tobytes()
+
+
+XMP = b'http://ns.adobe.com/xap/1.0/\0<rdf:Description tiff:Orientation="6"/>'
+
+
+@pytest.mark.parametrize(
+    ("blocks", "size_wh"),
+    [
+        ([exif_of(6)], (48, 64)),
+        ([exif_of(6), exif_of(1)], (48, 64)),  # joined, the first one's directory counts
+        ([exif_of(1), exif_of(6)], (64, 48)),
+        ([XMP], (48, 64)),
+        ([exif_of(1), XMP], (64, 48)),
+    ],
+)
+def test_of_several_orientations_the_one_that_pillow_takes_counts(
+    blocks: list[bytes], size_wh: tuple[int, int]
+) -> None:
+    plain = encode(solid("RGB", RED, (64, 48)), "JPEG")
+    data = plain[:2] + b"".join(jpeg_segment(0xE1, block) for block in blocks) + plain[2:]
+    assert decode(data).shape == (size_wh[1], size_wh[0], 3)
+
+
+def test_a_jpeg_segment_shorter_than_its_own_length_goes_the_long_way() -> None:
+    assert everyday_header(JPEG[:2] + b"\xff\xe1\0\0" + JPEG[2:]) is None
+
+
+def test_a_jpeg_that_claims_to_be_huge_is_refused_undecoded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("core.data.decode.jpeg_pixels", lambda *_: pytest.fail("was decoded"))
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    size = struct.pack(">HH", 48, 64)
+    for most, words in ((100.0, "more than 100 megapixels"), (1000.0, "more than 178.957 mega")):
+        for options in ({}, {"icc_profile": srgb}):
+            data = encode(solid("RGB", RED, (64, 48)), "JPEG", progressive=True, **options)
+            assert data.count(size) == 1
+            data = data.replace(size, struct.pack(">HH", 20000, 20000))
+            with pytest.raises(UnreadableError, match=words):
+                decode(data, enough_px=64, max_megapixels=most)
+
+
 @pytest.mark.realdata
 def test_every_real_photograph_decodes(real_data: Path) -> None:
     for path in sorted((real_data / "hires").glob("*.jpg")):

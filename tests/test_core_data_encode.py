@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +7,7 @@ import huggingface_hub
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from core.data.encode import open_encoder
 from core.data.pinned import open_pinned
@@ -126,6 +128,7 @@ def test_what_does_not_fit_is_one_line_before_any_work(
     autoencoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("core.data.prepare.scan", lambda *_, **__: pytest.fail("work"))
     (tmp_path / "empty").mkdir()
     for settings, complaint in (
         ({"size_px": 17}, "give a multiple of 2"),
@@ -138,3 +141,47 @@ def test_what_does_not_fit_is_one_line_before_any_work(
         with pytest.raises(UserError, match=complaint):
             prepare(config(autoencoder, **settings), tmp_path / "out")
         assert not (tmp_path / "out").exists()
+
+
+def test_channels_that_only_the_pictures_tell_are_checked_as_soon_as_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    four = save_autoencoder(tmp_path / "four", in_channels=4, out_channels=4)
+    (tmp_path / "pictures" / "cat").mkdir(parents=True)
+    Image.new("RGB", (20, 20)).save(tmp_path / "pictures" / "cat" / "1.png")
+    monkeypatch.setattr("core.data.prepare.find_groups", lambda *_, **__: pytest.fail("too late"))
+    with pytest.raises(UserError, match="takes 4 channels, but the pictures have 3"):
+        prepare(config(four, source=str(tmp_path / "pictures"), channels="auto"), tmp_path / "out")
+
+
+def test_another_autoencoder_in_the_same_folder_is_seen(autoencoder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    prepare(config(autoencoder), out)
+    assert prepare(config(autoencoder), out).reused
+    for changes in ({"norm_num_groups": 2}, {"scaling_factor": 0.5}):
+        save_autoencoder(autoencoder, **changes)
+        with pytest.raises(UserError, match="made from another autoencoder"):
+            prepare(config(autoencoder), out)
+    other = open_autoencoder(str(save_autoencoder(autoencoder)))
+    other.encoder.conv_in.bias += 1
+    other.save_pretrained(autoencoder)
+    with pytest.raises(UserError, match="made from another autoencoder"):
+        prepare(config(autoencoder), out)
+    shutil.rmtree(autoencoder)  # what the latents need lies beside them
+    assert prepare(config(autoencoder), out).reused
+
+
+@pytest.mark.parametrize(("size_px", "together"), [(16, 8), (256, 4)])
+def test_larger_pictures_are_encoded_fewer_at_a_time(
+    size_px: int, together: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = save_autoencoder(tmp_path / "vae", mid_block_add_attention=False)
+    seen = []
+
+    def spy(autoencoder: Any, pictures: torch.Tensor) -> torch.Tensor:
+        seen.append(len(pictures))
+        return to_latents(autoencoder, pictures)
+
+    monkeypatch.setattr("core.diffusion.autoencoder.to_latents", spy)
+    prepare(config(tiny, size_px=size_px, per_class=1), tmp_path / "out")
+    assert (max(seen), sum(seen)) == (together, 2 * 8)

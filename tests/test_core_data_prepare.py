@@ -274,6 +274,19 @@ def test_twenty_kinds_of_broken_files_are_named_and_the_rest_goes_on(
     assert not any(str(tmp_path) in reason or "0x" in reason for reason in reasons.values())
 
 
+@pytest.mark.parametrize("colour_space", ["linear", "srgb"])
+def test_the_least_side_is_that_of_the_picture_itself(colour_space: str, tmp_path: Path) -> None:
+    cat = tmp_path / "pictures" / "cat"
+    cat.mkdir(parents=True)
+    for side in (96, 128, 160):  # which could be decoded at a half or less
+        (cat / f"{side}.jpg").write_bytes(encoded(picture(side, (side, side)), "JPEG"))
+    settings = {"min_side_px": 100, "colour_space": colour_space, "duplicates": "exact"}
+    prepare(config(tmp_path / "pictures", **settings), tmp_path / "out")
+    assert rejected(tmp_path / "out") == {
+        "cat/96.jpg": "its shorter side is 96 px, below the least of 100"
+    }
+
+
 def test_when_nothing_is_left_the_error_shows_an_example(tmp_path: Path) -> None:
     (tmp_path / "in" / "cat").mkdir(parents=True)
     (tmp_path / "in" / "cat" / "1.png").write_bytes(b"")

@@ -2,6 +2,7 @@
 
 import functools
 import io
+import math
 import re
 import struct
 import warnings
@@ -82,7 +83,7 @@ def decode(
     except UnidentifiedImageError:
         raise UnreadableError("not a picture in a format that can be read") from None
     except Image.DecompressionBombError:
-        raise UnreadableError(f"more than {max_megapixels:g} megapixels") from None
+        raise _bomb(max_megapixels) from None
     except Exception as error:
         # Malformed bytes make Pillow's readers raise almost anything, struct.error to IndexError.
         raise UnreadableError(f"damaged: {_plain_reason(error)}") from None
@@ -142,12 +143,20 @@ def _everyday_jpeg(
         return None
     scale = jpeg_scale(header.size_wh, enough_px, exact_px)
     width, height = header.size_wh
+    # As Pillow does: a progressive JPEG's coefficients all lie in memory, whatever the scale.
+    if Image.MAX_IMAGE_PIXELS is not None and width * height > 2 * Image.MAX_IMAGE_PIXELS:
+        raise _bomb(max_megapixels)
     _check_size((-(-width // scale), -(-height // scale)), max_megapixels)
     pixels = jpeg_pixels(data, header, scale)
     turn = _TRANSPOSE.get(header.orientation)
     if pixels is None or turn is None:
         return pixels
     return np.asarray(Image.fromarray(pixels).transpose(turn))
+
+
+def _bomb(max_megapixels: float) -> UnreadableError:
+    most = min(max_megapixels, 2e-6 * (Image.MAX_IMAGE_PIXELS or math.inf))
+    return UnreadableError(f"more than {most:g} megapixels")
 
 
 def _check_size(size_wh: tuple[int, int], max_megapixels: float) -> None:

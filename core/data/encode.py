@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from core.data.pinned import LATENTS, PinnedDataset, amend_pinned, open_pinned
 from core.errors import UserError
-from core.files import digest_file, read_json, write_json
+from core.files import canonical_json, digest_file, read_json, write_json
 from core.progress import progress
 
 ENCODER = "encoder"
 _WEIGHTS = "diffusion_pytorch_model.safetensors"
-_BATCH = 8
+_BATCH, _BATCH_PIXELS = 8, 4 * 256**2
+"""Most pictures that are encoded together, and most pixels of them; one picture always goes."""
 _THREADS = 4
 """Sums round differently on another number of threads, so it is fixed; fewer cores do as well."""
 _CHECKED = 64
@@ -61,6 +62,18 @@ def open_encoder(dataset: PinnedDataset) -> Any | None:
     return open_autoencoder(str(dataset.folder / ENCODER))
 
 
+def is_encoded_by(dataset: PinnedDataset, autoencoder: Any) -> bool:
+    """Whether this very autoencoder, by its config and weights, made the dataset's latents."""
+    import torch
+
+    made: Any = open_encoder(dataset)
+    if type(made) is not type(autoencoder) or _stated(made) != _stated(autoencoder):
+        return False
+    theirs, ours = made.state_dict(), autoencoder.state_dict()
+    same_names: bool = theirs.keys() == ours.keys()
+    return same_names and all(torch.equal(theirs[name], ours[name]) for name in ours)
+
+
 def require_fitting(autoencoder: Any, *, size_px: int, channels: int) -> None:
     """UserError unless the autoencoder takes pictures of this shape."""
     from core.diffusion.autoencoder import compression
@@ -82,14 +95,14 @@ def require_fitting(autoencoder: Any, *, size_px: int, channels: int) -> None:
 def _write_latents(dataset: PinnedDataset, autoencoder: Any) -> NDArray[np.float16]:
     from core.diffusion.autoencoder import to_latents
 
-    count = len(dataset.images_nhwc)
+    count, batch = len(dataset.images_nhwc), _batch(dataset)
     written: Any = None
     with (
         _on_best_device(autoencoder),
         progress(title="encoding", total=count, unit="picture") as bar,
     ):
-        for start in range(0, count, _BATCH):
-            pictures = _network_input(dataset.images_nhwc[start : start + _BATCH], autoencoder)
+        for start in range(0, count, batch):
+            pictures = _network_input(dataset.images_nhwc[start : start + batch], autoencoder)
             pair = [to_latents(autoencoder, batch) for batch in (pictures, pictures.flip(3))]
             found = np.stack([latents.cpu().numpy() for latents in pair], axis=1)
             if not np.isfinite(found.astype(np.float16)).all():
@@ -99,7 +112,7 @@ def _write_latents(dataset: PinnedDataset, autoencoder: Any) -> NDArray[np.float
                 written = np.lib.format.open_memmap(
                     dataset.folder / LATENTS, mode="w+", dtype=np.float16, shape=shape
                 )
-            written[start : start + _BATCH] = found
+            written[start : start + batch] = found
             bar.update(len(found))
     written.flush()
     latents: NDArray[np.float16] = written
@@ -115,15 +128,19 @@ def _reconstruction_psnr_db(
     from core.diffusion.autoencoder import from_latents
 
     rows = np.unique(np.linspace(0, len(latents) - 1, _CHECKED).astype(int))
-    errors = []
+    errors, batch = [], _batch(dataset)
     with _on_best_device(autoencoder) as device:
-        for start in range(0, len(rows), _BATCH):
-            some = rows[start : start + _BATCH]
+        for start in range(0, len(rows), batch):
+            some = rows[start : start + batch]
             stored = torch.from_numpy(latents[some, 0]).float().to(device)
             found = from_latents(autoencoder, stored).clamp(-1, 1)
             pictures = _network_input(dataset.images_nhwc[some], autoencoder)
             errors += ((found - pictures) * 127.5).square().mean((1, 2, 3)).tolist()
     return float(10 * np.log10(255**2 / max(float(np.mean(errors)), 1e-6)))
+
+
+def _batch(dataset: PinnedDataset) -> int:
+    return min(max(_BATCH_PIXELS // dataset.size_px**2, 1), _BATCH)
 
 
 def _network_input(images_nhwc: NDArray[np.uint8], autoencoder: Any) -> Any:
@@ -139,6 +156,11 @@ def _save_encoder(folder: Path, autoencoder: Any) -> None:
     config = read_json(folder / "config.json")
     # Where it was opened from is no property of it.
     write_json(folder / "config.json", {k: v for k, v in config.items() if k != "_name_or_path"})
+
+
+def _stated(autoencoder: Any) -> str:
+    """Its config without the notes of diffusers, such as where it was opened from."""
+    return canonical_json({k: v for k, v in autoencoder.config.items() if k[0] != "_"})
 
 
 @contextlib.contextmanager

@@ -16,7 +16,8 @@ from core.images import Picture
 _START, _SCAN = b"\xff\xd8\xff", 0xDA
 _FRAMES = (0xC0, 0xC1, 0xC2)
 """Baseline, extended and progressive, Huffman-coded."""
-_EXIF, _PROFILE_OR_MORE, _ADOBE = 0xE1, 0xE2, 0xEE
+_EXIF_OR_XMP, _PROFILE_OR_MORE, _ADOBE = 0xE1, 0xE2, 0xEE
+_XMP_ORIENTATION = b"tiff:Orientation"
 _ORIENTATION = 0x0112
 _REDUCED = {1: 0, 2: 16, 4: 32, 8: 64}
 """Divisor to OpenCV's IMREAD_REDUCED_GRAYSCALE_n, which the flag for RGB turns into colour."""
@@ -35,12 +36,12 @@ def everyday_header(data: bytes) -> JpegHeader | None:
     """The header of an 8-bit grey or YCbCr JPEG without a colour profile; None for all else."""
     if not data.startswith(_START):
         return None
-    size_wh, orientation, place, end = None, 1, 2, len(data) - 4
+    size_wh, orientation, place, end = None, None, 2, len(data) - 4
     while place < end and data[place] == 0xFF:
         marker = data[place + 1]
         length = data[place + 2] << 8 | data[place + 3]
         if marker == _SCAN:
-            return JpegHeader(size_wh=size_wh, orientation=orientation) if size_wh else None
+            return JpegHeader(size_wh=size_wh, orientation=orientation or 1) if size_wh else None
         if marker in _FRAMES and length >= 8 and place + 9 < end:
             if size_wh or data[place + 4] != 8 or data[place + 9] not in (1, 3):
                 return None
@@ -50,8 +51,14 @@ def everyday_header(data: bytes) -> JpegHeader | None:
             )
             if 0 in size_wh:
                 return None
-        elif marker == _EXIF and data[place + 4 : place + 10] == b"Exif\0\0":
-            orientation = _orientation(data[place + 4 : place + 2 + length])
+        elif marker == _EXIF_OR_XMP and length >= 2:
+            block = data[place + 4 : place + 2 + length]
+            exif = block.startswith(b"Exif\0\0")
+            # Pillow joins several blocks of Exif, and asks XMP where Exif says nothing.
+            if _XMP_ORIENTATION in block or (exif and orientation is not None):
+                return None
+            if exif:
+                orientation = _orientation(block)
         elif marker in (_PROFILE_OR_MORE, _ADOBE) or not 0xC4 <= marker <= 0xFE or length < 2:
             return None
         place += 2 + length

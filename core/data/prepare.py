@@ -13,7 +13,7 @@ from typing import Any, Literal
 from core.config import config_to_dict, differing_fields, load_config, save_config
 from core.data.decode import UnreadableError
 from core.data.duplicates import Level, find_groups
-from core.data.encode import encode_dataset, require_fitting
+from core.data.encode import encode_dataset, is_encoded_by, require_fitting
 from core.data.pinned import (
     DONE,
     SPLITS,
@@ -147,13 +147,14 @@ def prepare(config: PrepareConfig, out: Path, *, workers: int = 1) -> Prepared:
     listing = _choose(source.listing(), config)
     if finished:
         _check_unchanged(finished, source, listing, config)
+        _check_same_autoencoder(finished, config)
         return _prepared(finished, listing, reused=True)
     autoencoder = _autoencoder(config)
     with atomic_folder(out) as folder:
         scanned = scan(
             source, listing.entries, _scan_settings(config), folder=folder, workers=workers
         )
-        _write(config, source, listing, scanned, folder)
+        _write(config, source, listing, scanned, folder, autoencoder)
         remove_scratch(folder)
         if autoencoder is not None:
             encode_dataset(folder, autoencoder)
@@ -196,7 +197,9 @@ def _autoencoder(config: PrepareConfig) -> Any:
     from core.diffusion.autoencoder import open_autoencoder
 
     autoencoder = open_autoencoder(config.encode)
-    channels = autoencoder.config.in_channels if config.channels == "auto" else int(config.channels)
+    # Elsewhere `auto` is known only once the pictures are; all drawn animals have alpha.
+    auto = 4 if config.source == "starter" else int(autoencoder.config.in_channels)
+    channels = auto if config.channels == "auto" else int(config.channels)
     require_fitting(autoencoder, size_px=config.size_px, channels=channels)
     return autoencoder
 
@@ -242,7 +245,12 @@ def _scan_settings(config: PrepareConfig) -> ScanSettings:
 
 
 def _write(
-    config: PrepareConfig, source: Source, listing: Listing, scanned: Scan, folder: Path
+    config: PrepareConfig,
+    source: Source,
+    listing: Listing,
+    scanned: Scan,
+    folder: Path,
+    autoencoder: Any,
 ) -> None:
     results = scanned.results
     good = [row for row, result in enumerate(results) if result.reason is None]
@@ -258,6 +266,9 @@ def _write(
         )
     entries = [listing.entries[row] for row in good]
     kept = [results[row] for row in good]
+    channels = _channels(config, kept)
+    if autoencoder is not None:
+        require_fitting(autoencoder, size_px=config.size_px, channels=channels)
     groups = _groups(config, kept, scanned.thumbs_nhwc[good])
     splits = _splits(config, entries, kept, groups)
     order = sorted(
@@ -265,9 +276,6 @@ def _write(
         key=lambda k: (SPLITS.index(splits[k]), entries[k].label, entries[k].name),
     )
     items = [_item(config, entries[k], kept[k], splits[k], groups[k]) for k in order]
-    channels = 4 if config.channels == "4" else 3
-    if config.channels == "auto" and any(result.transparent for result in kept):
-        channels = 4
     write_pinned(
         folder,
         images=_images(scanned, [good[k] for k in order], channels, config.background),
@@ -278,6 +286,12 @@ def _write(
         rejected=[{"file_name": n, "reason": why} for n, why in sorted(rejected.items())],
         duplicates=_duplicate_rows(items, kept, order),
     )
+
+
+def _channels(config: PrepareConfig, kept: Sequence[Scanned]) -> int:
+    if config.channels == "auto":
+        return 4 if any(result.transparent for result in kept) else 3
+    return int(config.channels)
 
 
 def _groups(config: PrepareConfig, kept: Sequence[Scanned], thumbs: Any) -> list[int]:
@@ -425,6 +439,19 @@ def _check_unchanged(
             raise changed from None
         if digest != known[entry.name]:
             raise changed
+
+
+def _check_same_autoencoder(dataset: PinnedDataset, config: PrepareConfig) -> None:
+    """UserError unless the autoencoder's folder, while it is there, holds what it held."""
+    if config.encode is None or not Path(config.encode).is_dir():
+        return
+    from core.diffusion.autoencoder import open_autoencoder
+
+    if not is_encoded_by(dataset, open_autoencoder(config.encode)):
+        raise UserError(
+            f"{dataset.folder} was made from another autoencoder than {config.encode} holds now: "
+            "name another --out, or remove it first"
+        )
 
 
 def _prepared(dataset: PinnedDataset, listing: Listing, *, reused: bool) -> Prepared:

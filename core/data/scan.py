@@ -117,12 +117,14 @@ class _Worker:
             # What JPEG's own scaling leaves to average: with it, hires photographs come out within
             # 38 dB and more of a full decode. It works on coded values, hence more for light, and
             # averages as `area` does: where nothing is left to do, that is the result (43 dB).
-            transform = self.settings.transform
+            transform, least_px = self.settings.transform, self.settings.min_side_px
             srgb = transform.colour_space == "srgb"
+            exact = srgb and transform.resample == "area" and transform.size_px >= least_px
             found = decode(
                 found,
-                enough_px=(2 if srgb else 4) * transform.size_px,
-                exact_px=transform.size_px if srgb and transform.resample == "area" else None,
+                # Never below the least side: what is shorter then is so in the file itself.
+                enough_px=max((2 if srgb else 4) * transform.size_px, least_px),
+                exact_px=transform.size_px if exact else None,
                 max_megapixels=self.settings.max_megapixels,
             )
         else:
