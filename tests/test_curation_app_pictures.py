@@ -93,7 +93,7 @@ def test_metadata_decides_and_what_is_left_out_is_listed(tmp_path: Path) -> None
     rows = [
         {"file_name": "a.png", "label": "zebra", "tags": ["striped"], "score": 0.5},
         {"file_name": "b.png", "label": "yak", "sha256": "0" * 64},
-        {"file_name": "c.png", "label": "yak", "score": float("nan")},
+        {"file_name": "c.png", "label": "yak", "weight": float("nan")},
         {"file_name": "../../etc/passwd", "label": "yak"},
         {"file_name": "gone.png", "label": "yak"},
     ]
