@@ -92,8 +92,12 @@ def test_what_does_not_fit_the_budget_is_timed_in_part(
 
 
 def test_fp16_can_be_submitted_from_where_there_is_no_gpu(
-    dataset: PinnedDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    dataset: PinnedDataset,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     flags = ["--data", str(dataset.folder), "--out", str(tmp_path / "run"), "--precision", "fp16"]
     flags += ["--patch", "8", "--block-channels", "32", "--attention-levels", "--batch-size", "2"]
     cluster = ["--cluster", "local", "--gpus-per-node", "1", "--cpu", "--dry-run"]
