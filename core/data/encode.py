@@ -20,13 +20,12 @@ from core.data.pinned import LATENTS, PinnedDataset, amend_pinned, open_pinned
 from core.errors import UserError
 from core.files import canonical_json, digest_file, read_json, write_json
 from core.progress import progress
+from core.threads import fixed_threads
 
 ENCODER = "encoder"
 _WEIGHTS = "diffusion_pytorch_model.safetensors"
 _BATCH, _BATCH_PIXELS = 8, 4 * 256**2
 """Most pictures that are encoded together, and most pixels of them; one picture always goes."""
-_THREADS = 4
-"""Sums round differently on another number of threads, so it is fixed; fewer cores do as well."""
 _CHECKED = 64
 """Pictures that are decoded again to see what encoding costs them."""
 
@@ -39,7 +38,7 @@ def encode_dataset(folder: Path, autoencoder: Any) -> str:
     """
     dataset = open_pinned(folder)
     require_fitting(autoencoder, size_px=dataset.size_px, channels=dataset.channels)
-    with _fixed_threads():
+    with fixed_threads():
         latents = _write_latents(dataset, autoencoder)
         psnr_db = _reconstruction_psnr_db(dataset, autoencoder, latents)
     _save_encoder(folder / ENCODER, autoencoder)
@@ -173,15 +172,3 @@ def _on_best_device(autoencoder: Any) -> Iterator[Any]:
         yield device
     finally:
         autoencoder.to("cpu")
-
-
-@contextlib.contextmanager
-def _fixed_threads() -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(_THREADS)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -18,7 +18,6 @@ from core.diffusion.modelinfo import describe_model, helpers_digests, model_dige
 from core.diffusion.pipeline import ClassConditionalPipeline, open_pipeline
 from core.diffusion.sampleconfig import SamplePrecision
 from core.errors import UserError
-from core.evaluation.features import fixed_threads
 from core.evaluation.novelty import TrainingNeighbours
 from core.evaluation.quality import RealPictures, measure_real, open_real
 from core.evaluation.recognition import Recognizer, open_recognizer, train_recognizer
@@ -27,6 +26,7 @@ from core.files import atomic_folder, digest_of, read_json, write_json
 from core.images import Picture
 from core.progress import progress
 from core.rundir import RunFolder
+from core.threads import fixed_threads
 
 FORMAT = "menagerie-tuning-1"
 

@@ -6,8 +6,7 @@ feel what lies under 48 px, nor noise of 8 levels, and all stages at 32 px do no
 and still feel a missing class most. Detail finer than 64 px is not seen.
 """
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as functional
@@ -20,7 +19,6 @@ FEATURES = 128 + 32 + 64
 COARSE_PX = 32
 """Side of the pictures that the classifier learns from."""
 _FINE_PX = 64
-_THREADS = 4
 _BEFORE_CLASSES = -2
 """Less the dropout and the classes, the network ends with its 128 features."""
 _FIRST_STAGE, _SECOND_STAGE = slice(0, 6), slice(6, 13)
@@ -33,17 +31,6 @@ def features_of(network: nn.Sequential, images_nhwc: Sequence[Tensor]) -> Tensor
     first = network[_FIRST_STAGE](torch.cat([resized(i, _FINE_PX) for i in images_nhwc]))
     second = network[_SECOND_STAGE](first)
     return torch.cat([shows, first.mean((2, 3)), second.mean((2, 3))], dim=1)
-
-
-@contextlib.contextmanager
-def fixed_threads() -> Iterator[None]:
-    """Sums round differently on another number of threads: 4 of them, however many cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(_THREADS)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def resized(images_nhwc: Tensor, side_px: int) -> Tensor:

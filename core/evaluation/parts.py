@@ -150,7 +150,7 @@ class EvaluateParts:
         """Write the features and then the rows of one shard's pictures."""
         from safetensors.torch import save
 
-        from core.evaluation.features import fixed_threads
+        from core.threads import fixed_threads
 
         samples = self.sample_set.read(part)
         pictures = [sample.image_hwc for sample in samples]
@@ -164,8 +164,8 @@ class EvaluateParts:
 
     @functools.cached_property
     def _neighbours(self) -> "TrainingNeighbours":
-        from core.evaluation.features import fixed_threads
         from core.evaluation.novelty import TrainingNeighbours
+        from core.threads import fixed_threads
 
         with fixed_threads():
             return TrainingNeighbours(self._dataset)
@@ -227,8 +227,8 @@ class EvaluateParts:
         import torch
         from safetensors.torch import load_file
 
-        from core.evaluation.features import fixed_threads
         from core.evaluation.quality import measure_real
+        from core.threads import fixed_threads
 
         real = measure_real(self._recognizer, self._dataset)
         parts = [load_file(self._features(part))["features"] for part in range(self.count)]

@@ -17,12 +17,13 @@ from torch import Tensor, nn
 
 from core.data.pinned import PinnedDataset, SplitName
 from core.errors import UserError
-from core.evaluation.features import COARSE_PX, FEATURES, features_of, fixed_threads, resized
+from core.evaluation.features import COARSE_PX, FEATURES, features_of, resized
 from core.files import digest_bytes, read_json, write_json
 from core.images import Picture, premultiply
 from core.progress import progress
 from core.sampleset import Sample
 from core.seeds import mixed_seed
+from core.threads import fixed_threads
 
 _BATCH = 64
 """Pictures judged at a time: always the same ones together, so that sums round alike."""
