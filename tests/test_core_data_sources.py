@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import json
 import math
@@ -15,6 +16,7 @@ from PIL import Image
 from core.data.decode import UnreadableError, decode
 from core.data.prepare import PrepareConfig, open_source
 from core.data.sources import Entry, FolderSource, Listing, Source, ZipSource
+from core.data.tables import ParquetSource, open_contained
 from core.errors import UserError
 
 
@@ -197,6 +199,59 @@ def test_an_encrypted_entry_is_rejected(tmp_path: Path) -> None:
     assert labels(listing) == {"cat/b.png": "cat"}
 
 
+def test_an_archive_inside_a_zip_is_not_opened(tmp_path: Path) -> None:
+    make_zip(tmp_path / "inner.zip", {"cat/1.png": png()})
+    inner = (tmp_path / "inner.zip").read_bytes()
+    make_zip(tmp_path / "x.zip", {"cat/1.png": png(), "cat/more.ZIP": inner})
+    listing = ZipSource(tmp_path / "x.zip").listing()
+    assert labels(listing) == {"cat/1.png": "cat"}
+    assert "archive inside the archive" in listing.rejected["cat/more.ZIP"]
+
+
+def test_a_zip_that_was_replaced_is_read_anew(tmp_path: Path) -> None:
+    source = ZipSource(tmp_path / "x.zip")
+    make_zip(source.path, {"cat/1.png": png(1)})
+    assert labels(source.listing()) == {"cat/1.png": "cat"}
+    make_zip(source.path, {"dog/2.png": png(2), "dog/3.png": png(3)})
+    assert labels(source.listing()) == {"dog/2.png": "dog", "dog/3.png": "dog"}
+    assert read_all(source) == {}
+
+
+def test_pictures_that_state_no_class_get_the_one_that_is_given(tmp_path: Path) -> None:
+    write(tmp_path / "flat", "1.png", "cat/2.png")
+    make_zip(tmp_path / "flat.zip", {"1.png": png(1), "2.png": png(2)})
+    write_parquet(tmp_path / "x.parquet")
+    columns = {"image_column": "image", "label_column": "nowhere"}
+    assert labels(FolderSource(tmp_path / "flat", default_label="new").listing()) == {
+        "1.png": "new",
+        "cat/2.png": "cat",
+    }
+    zipped = ZipSource(tmp_path / "flat.zip", default_label="new")
+    assert labels(zipped.listing()) == {"1.png": "new", "2.png": "new"}
+    assert zipped.member_name(zipped.listing().entries[1]) == "2.png"
+    table = ParquetSource(tmp_path / "x.parquet", **columns, default_label="new")
+    assert set(labels(table.listing()).values()) == {"new"}
+    pq.write_table(pa.table({"image": [png(1), png(2)]}), tmp_path / "bare.parquet")
+    bare = ParquetSource(tmp_path / "bare.parquet", **columns, default_label="new")
+    assert len(bare.listing().entries) == 2
+
+
+def test_tags_and_unknown_columns_come_along(tmp_path: Path) -> None:
+    write(tmp_path / "pets", "a.png", "b.png")
+    rows = [
+        {"file_name": "a.png", "label": "cat", "tags": ["extra ear"], "camera": "box"},
+        {"file_name": "b.png", "label": "cat"},
+    ]
+    (tmp_path / "pets" / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    first, second = FolderSource(tmp_path / "pets").listing().entries
+    assert (first.tags, first.extra) == (("extra ear",), {"camera": "box"})
+    assert (second.tags, second.extra) == ((), None)
+    table = {"image": [png(1)], "label": ["cat"], "tags": [["blurry", "dark"]]}
+    pq.write_table(pa.table(table), tmp_path / "x.parquet")
+    (entry,) = ParquetSource(tmp_path / "x.parquet", "image", "label").listing().entries
+    assert entry.tags == ("blurry", "dark")
+
+
 def test_what_is_no_zip_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_bytes(b"no zip")
     with pytest.raises(UserError, match="cannot be opened as a zip"):
@@ -283,6 +338,31 @@ def test_a_hugging_face_data_set_is_read_by_the_real_loader(tmp_path: Path) -> N
         ("train/0000001", "dog", "train"),
     ]
     assert read_all(source) == {}
+
+
+def test_a_contained_data_set_reads_no_file_but_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    write(tmp_path, "secret/private.png", "own/train/cat/1.png", "own/train/dog/2.png")
+    columns = {"image_column": "image", "label_column": "label"}
+    rows = {"image": [str(tmp_path / "secret" / "private.png")], "label": ["cat"]}
+    features = datasets.Features(image=datasets.Image(decode=False), label=datasets.Value("string"))
+    made = datasets.Dataset.from_dict(rows, features=features)
+    made.save_to_disk(str(tmp_path / "saved"))
+    # What save_to_disk puts inside, a stranger would leave outside.
+    saved = open_contained(str(tmp_path / "saved"), **columns)
+    assert read_all(saved) == {}
+    loose = dataclasses.replace(saved, parts={"train": made})
+    assert "outside of the data set" in read_all(loose)["train/0000000"]
+
+    own = open_contained(str(tmp_path / "own"), **columns)
+    assert read_all(own) == {}
+    card = "---\nconfigs:\n- config_name: default\n  data_files: {}\n---\n"
+    (tmp_path / "own" / "README.md").write_text(card.format(tmp_path / "secret" / "*.png"))
+    with pytest.raises(UserError, match="names files outside of itself"):
+        open_contained(str(tmp_path / "own"), **columns)
 
 
 @pytest.mark.parametrize("name", ["nowhere", "./a/b/c", "pictures.tar"])

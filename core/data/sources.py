@@ -14,7 +14,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from core.collection import METADATA, CollectionItem, parse_metadata, unsafe_name
 from core.data.decode import MAX_BYTES, SUFFIXES, UnreadableError
@@ -30,6 +30,8 @@ SPLIT_NAMES = {
 """What data sets call their splits, and what we call them."""
 
 _LISTING_LIMIT = 5_000_000
+_ARCHIVES = frozenset((".zip", ".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst"))
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +51,9 @@ class Entry:
     """The digest that its bytes are said to have."""
     score: float | None = None
     """How well people like it, when the source says; higher is better."""
+    tags: tuple[str, ...] = ()
+    extra: Mapping[str, Any] | None = dataclasses.field(default=None, hash=False)
+    """Columns of its metadata that Menagerie does not know."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,6 +88,8 @@ class FolderSource:
 
     root: Path
     kind: str = "folder"
+    default_label: str | None = None
+    """The class of pictures that state none; without it, they are rejected."""
 
     def listing(self) -> Listing:
         """Walk the folder, in sorted order, without following links to folders."""
@@ -106,7 +113,9 @@ class FolderSource:
             files += [(start + _printable(name), os.path.join(parent, name)) for name in names]
             if len(files) > _LISTING_LIMIT:
                 raise UserError(f"{self.root} holds more than {_LISTING_LIMIT:,} files")
-        return _arrange(files, rejected, self._read_text, str(self.root))
+        return arrange(
+            files, rejected, self._read_text, str(self.root), default_label=self.default_label
+        )
 
     def read(self, entry: Entry) -> bytes:
         """Read one regular file inside the folder."""
@@ -141,6 +150,8 @@ class ZipSource:
 
     path: Path
     kind: str = "zip"
+    default_label: str | None = None
+    """The class of pictures that state none; without it, they are rejected."""
 
     def listing(self) -> Listing:
         """List the zip's entries; those that would escape, lie or swell are rejected."""
@@ -156,17 +167,22 @@ class ZipSource:
                 rejected.setdefault(name, reason)
             else:
                 files[name] = index
-        inside = _without_wrapper(files)
-        return _arrange(
+        inside = without_wrapper(files)
+        return arrange(
             [(name, index) for name, index in inside.items()],
             rejected,
             lambda index: self._read_member(index).decode("utf-8-sig"),
             str(self.path),
+            default_label=self.default_label,
         )
 
     def read(self, entry: Entry) -> bytes:
         """Decompress one entry in memory, up to the size limit."""
         return self._read_member(entry.locator)
+
+    def member_name(self, entry: Entry) -> str:
+        """What the zip itself calls an entry, a wrapping folder included."""
+        return _printable(_open_zip(self.path).infolist()[entry.locator].filename)
 
     def _read_member(self, index: int) -> bytes:
         archive = _open_zip(self.path)
@@ -217,19 +233,24 @@ class StarterSource:
         return draw_animal(entry.label, entry.locator, self.size_px)
 
 
-def _arrange(
+def arrange(
     files: Iterable[tuple[str, Any]],
     rejected: dict[str, str],
     read_text: Callable[[Any], str],
     where: str,
+    *,
+    default_label: str | None = None,
 ) -> Listing:
-    """Turn named files into entries: by metadata.jsonl where there is one, else by class folder."""
+    """Turn named files into entries: by metadata.jsonl where there is one, else by class folder.
+
+    `files` are names and locators, `read_text` gives a locator's text. `rejected` is added to.
+    """
     found = dict(sorted(files))
     tables = [name for name in found if name.rsplit("/", 1)[-1] == METADATA]
     pictures = {name: at for name, at in found.items() if _promises_picture(name)}
     hidden = len(found) - len(pictures) - len(tables)
     if not tables:
-        entries = _by_class_folder(pictures, rejected, where)
+        entries = _by_class_folder(pictures, rejected, where, default_label)
         return Listing(entries=entries, rejected=rejected, ignored=hidden)
     entries = []
     for table in tables:
@@ -238,17 +259,18 @@ def _arrange(
         except (UnicodeDecodeError, UnreadableError) as error:
             raise UserError(f"{where}: {table} cannot be read as UTF-8 text: {error}") from None
         rejected.update({_printable(row.name): row.reason for row in bad})
-        entries += _by_metadata(items, PurePosixPath(table).parent, found, rejected)
+        folder = PurePosixPath(table).parent
+        entries += _by_metadata(items, folder, found, rejected, default_label)
     entries.sort(key=lambda entry: entry.name)
     unnamed = len(set(pictures) - {entry.name for entry in entries} - set(rejected))
     return Listing(entries=entries, rejected=rejected, ignored=hidden + unnamed)
 
 
 def _by_class_folder(
-    pictures: Mapping[str, Any], rejected: dict[str, str], where: str
+    pictures: Mapping[str, Any], rejected: dict[str, str], where: str, default_label: str | None
 ) -> list[Entry]:
     tops = {name.split("/", 1)[0] for name in pictures if "/" in name}
-    if not tops:
+    if not tops and default_label is None:
         raise UserError(
             f"{where} has neither class folders with pictures nor {METADATA}: "
             "put the pictures into one folder per class, such as cat/1.png"
@@ -258,8 +280,9 @@ def _by_class_folder(
     for name, locator in pictures.items():
         *folders, _ = name.split("/")
         split = SPLIT_NAMES[folders.pop(0).lower()] if by_split and folders else None
-        if folders:
-            entries.append(Entry(name=name, label=folders[0], locator=locator, split=split))
+        label = folders[0] if folders else default_label
+        if label is not None:
+            entries.append(Entry(name=name, label=label, locator=locator, split=split))
         else:
             rejected[name] = "outside any class folder"
     return entries
@@ -270,13 +293,14 @@ def _by_metadata(
     folder: PurePosixPath,
     found: Mapping[str, Any],
     rejected: dict[str, str],
+    default_label: str | None,
 ) -> list[Entry]:
     entries = []
     above = SPLIT_NAMES.get(folder.parts[0].lower()) if folder.parts else None
     for item in items:
         name = str(folder / item.file_name)
         parts = PurePosixPath(item.file_name).parts
-        label = item.label or (parts[0] if len(parts) > 1 else None)
+        label = item.label or (parts[0] if len(parts) > 1 else default_label)
         if name not in found:
             rejected[_printable(name)] = f"named in {METADATA} but not there"
         elif label is None:
@@ -291,6 +315,8 @@ def _by_metadata(
                 source=item.source,
                 sha256=item.sha256,
                 score=item.score,
+                tags=item.tags,
+                extra=item.extra or None,
             )
             entries.append(entry)
     return entries
@@ -304,12 +330,18 @@ def check_digest(entry: Entry, data: bytes) -> str:
     return digest
 
 
-@functools.lru_cache(maxsize=2)
 def _open_zip(path: Path) -> zipfile.ZipFile:
     try:
-        return zipfile.ZipFile(path)
+        status = os.stat(path)
+        # A file that was replaced is another one, also to a server that runs for weeks.
+        return _opened_zip(path, status.st_ino, status.st_size, status.st_mtime_ns)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise UserError(f"{path} cannot be opened as a zip: {error}") from None
+
+
+@functools.lru_cache(maxsize=2)
+def _opened_zip(path: Path, inode: int, size: int, mtime_ns: int) -> zipfile.ZipFile:
+    return zipfile.ZipFile(path)
 
 
 def _zip_danger(member: zipfile.ZipInfo) -> str | None:
@@ -321,10 +353,12 @@ def _zip_danger(member: zipfile.ZipInfo) -> str | None:
         return f"it would unpack to {member.file_size // 2**20} MiB"
     if member.file_size > 2**20 and member.file_size > 200 * max(1, member.compress_size):
         return "a compression bomb: it would unpack to more than 200 times its size"
+    if PurePosixPath(member.filename).suffix.lower() in _ARCHIVES:
+        return "an archive inside the archive, which is not opened"
     return unsafe_name(member.filename)
 
 
-def _without_wrapper(files: Mapping[str, int]) -> dict[str, int]:
+def without_wrapper(files: Mapping[str, T]) -> dict[str, T]:
     """Zips often hold one folder that holds the class folders: drop it from the names."""
     real = [name for name in files if not _is_hidden(name.split("/", 1)[0])]
     tops = Counter(name.split("/", 1)[0] for name in real)
