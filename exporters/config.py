@@ -23,6 +23,11 @@ class ExportConfig:
     """Export only these classes; empty: all."""
     only: Path | None = None
     """JSON file with the seeds to export, `kept.json` of `menagerie evaluate`; unset: all."""
+    approved: bool = False
+    """Export only what was approved in the curation app, as SAMPLES/approved.json says; together
+    with --only, what both name."""
+    without_tags: tuple[str, ...] = ()
+    """Leave out approved samples with any of these tags, such as "extra ear"."""
     limit: int | None = None
     """At most so many stickers of each class, the first in the sample set; unset: all."""
     size_px: int = 512
@@ -69,6 +74,8 @@ class ExportConfig:
             raise UserError(f"limit is {self.limit}: at least one sticker of each class")
         if self.max_kb is not None and not self.max_kb > 0:
             raise UserError(f"max_kb is {self.max_kb}: more than 0, or leave it out")
+        if self.without_tags and not self.approved:
+            raise UserError("without_tags goes with --approved, whose list says who is tagged")
         if self.edges not in ("auto", "crisp", "soft"):
             raise UserError(f"edges is {self.edges!r}: auto, crisp or soft")
 

@@ -32,6 +32,9 @@ from exporters.upscale import LANCZOS
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+_CHOOSING = ("samples", "only", "approved", "without_tags")
+"""Settings that the chosen seeds stand for, which are no path of this machine."""
+
 
 class ExportParts:
     """The export of a sample set to `folder` and to a zip beside it (`core.parts.Parts`).
@@ -214,9 +217,9 @@ def damaged(folder: Path, problems: Iterable[str]) -> UserError:
 
 def _inputs(config: ExportConfig, sample_set: SampleSet, selection: Selection) -> dict[str, Any]:
     """All that the pack's bytes depend on, without paths of this machine."""
-    settings = {k: v for k, v in config_to_dict(config).items() if k not in ("samples", "only")}
+    settings = {k: v for k, v in config_to_dict(config).items() if k not in _CHOOSING}
     settings["name"] = config.pack_name
-    if config.only is not None:
+    if selection.seeds is not None:
         settings["only"] = selection.seeds_digest
     if config.upscaler != LANCZOS:
         weights = Path(config.upscaler)

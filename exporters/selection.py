@@ -4,11 +4,15 @@ import collections
 import dataclasses
 import functools
 from pathlib import Path
+from typing import Any
 
 from core.errors import UserError
 from core.files import digest_of, read_json
 from core.sampleset import SampleSet, read_labels, read_seeds
 from exporters.config import ExportConfig
+
+APPROVED = "approved.json"
+"""Written into a sample set's folder by the curation app, like evaluate's kept.json."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,6 +26,8 @@ class Selection:
     """At most so many of each class, the first of those that are wanted."""
     seeds: frozenset[int] | None
     """Wanted seeds; None: all."""
+    chosen_by: str
+    """The flags that name the seeds."""
 
     @property
     def seeds_digest(self) -> str:
@@ -75,38 +81,71 @@ class Selection:
         folder = self.sample_set.folder
         known = {seed for shard in self.sample_set.shards for seed in read_seeds(folder / shard)}
         if unknown := sorted(self.seeds - known):
-            raise UserError(f"{folder} has no picture of seed {unknown[0]}, which --only names")
+            raise UserError(
+                f"{folder} has no picture of seed {unknown[0]}, which {self.chosen_by} names"
+            )
         if not self.seeds:
-            raise UserError(f"--only keeps no picture of {folder}: nothing to export")
+            raise UserError(f"{self.chosen_by} keeps no picture of {folder}: nothing to export")
 
 
 def select(config: ExportConfig, sample_set: SampleSet) -> Selection:
-    """What a config asks for; UserError names an unknown class or what is wrong with `only`."""
+    """What a config asks for; UserError names an unknown class or a list that does not fit."""
     unknown = sorted(set(config.labels) - set(sample_set.labels))
     if unknown:
         known = ", ".join(sample_set.labels)
         raise UserError(f"{config.samples} has no class {unknown[0]!r}; known are {known}")
+    lists: dict[str, frozenset[int]] = {}
+    if config.only is not None:
+        hint = "`menagerie evaluate` writes a kept.json for --only"
+        lists["--only"] = _seeds_of(_read_list(config.only, sample_set, hint))
+    if config.approved:
+        lists["--approved"] = _approved(config, sample_set)
     return Selection(
         sample_set=sample_set,
         labels=frozenset(config.labels),
         limit=config.limit,
-        seeds=None if config.only is None else _read_seeds(config.only, sample_set),
+        seeds=frozenset.intersection(*lists.values()) if lists else None,
+        chosen_by=" with ".join(lists),
     )
 
 
-def _read_seeds(path: Path, sample_set: SampleSet) -> frozenset[int]:
+def _approved(config: ExportConfig, sample_set: SampleSet) -> frozenset[int]:
+    """What was approved and has none of the unwanted tags."""
+    path = sample_set.folder / APPROVED
+    hint = f"approve samples with `menagerie curate {sample_set.folder}`, then export --approved"
+    approved = _read_list(path, sample_set, hint)
+    tagged = approved.get("tags", {})
+    if not isinstance(tagged, dict) or not all(map(_are_seeds, tagged.values())):
+        raise UserError(f'{path} has tags that are not {{"tag": [seeds]}}: write it again')
+    for tag in config.without_tags:
+        if tag not in tagged:
+            known = ", ".join(sorted(tagged)) or "none at all"
+            raise UserError(f"without_tags: {path} knows no tag {tag!r}; known are {known}")
+    unwanted = {seed for tag in config.without_tags for seed in tagged[tag]}
+    return _seeds_of(approved) - unwanted
+
+
+def _read_list(path: Path, sample_set: SampleSet, hint: str) -> dict[str, Any]:
+    """A list of seeds of this sample set."""
     if not path.is_file():
-        raise UserError(f"{path} is no file; `menagerie evaluate` writes a kept.json for --only")
-    kept = read_json(path)
-    seeds = kept.get("seeds") if isinstance(kept, dict) else None
-    if not isinstance(seeds, list) or not all(type(seed) is int for seed in seeds):
+        raise UserError(f"{path} is no file; {hint}")
+    facts = read_json(path)
+    if not isinstance(facts, dict) or not _are_seeds(facts.get("seeds")):
         raise UserError(
             f'{path} lists no seeds; wanted is {{"sample_set": "<digest>", "seeds": [1, 2]}}'
         )
-    found = str(kept.get("sample_set"))
+    found = str(facts.get("sample_set"))
     if found != sample_set.digest:
         raise UserError(
             f"{path} is of the sample set {found[:12]}, not of {sample_set.folder} "
-            f"({sample_set.digest[:12]}): evaluate that one"
+            f"({sample_set.digest[:12]}): make it of that one; {hint}"
         )
-    return frozenset(seeds)
+    return facts
+
+
+def _seeds_of(facts: dict[str, Any]) -> frozenset[int]:
+    return frozenset(facts["seeds"])
+
+
+def _are_seeds(value: Any) -> bool:
+    return isinstance(value, list) and all(type(seed) is int for seed in value)

@@ -177,11 +177,72 @@ def test_a_pack_without_stickers_is_an_error_and_leaves_nothing(tmp_path, capsys
         (["--upscaler", "/nowhere/x.pth"], "does not exist"),
         (["--alpha-threshold", "nan"], "alpha_threshold is nan"),
         (["--limit", "0"], "limit is 0"),
+        (["--without-tags", "extra ear"], "without_tags goes with --approved"),
         (["--nonsense"], "nonsense"),
     ],
 )
 def test_bad_flags_are_one_line(samples, tmp_path, capsys, flags, complaint):
     assert run(samples, tmp_path / "p", *flags) == 2
+    assert complaint in the_line(capsys)
+    assert not (tmp_path / "p").exists()
+
+
+def approve(samples, seeds, **facts):
+    """What the curation app writes into a sample set."""
+    digest = json.loads((samples / "sampleset.json").read_text())["digest"]
+    facts = {"sample_set": digest, "seeds": seeds, "approved_by": ["Ada"], **facts}
+    (samples / "approved.json").write_text(json.dumps(facts))
+
+
+@pytest.fixture
+def curated(tmp_path):
+    """Three animals, of which the app knows two to be approved, one with a flaw."""
+    animals = [("cat", 1), ("fish", 2), ("cat", 3)]
+    made = [Sample(image_hwc=draw_animal(n, s, 32), label=n, seed=s) for n, s in animals]
+    folder = write_set(tmp_path / "curated set", made)
+    approve(folder, [2, 3], tags={"extra ear": [3], "cut off": []})
+    return folder
+
+
+def seeds_in(pack):
+    return [item["seed"] for item in json.loads((pack / "pack.json").read_text())["stickers"]]
+
+
+def test_approved_samples_alone_are_exported_and_tags_take_some_out(curated, tmp_path):
+    assert run(curated, tmp_path / "p", "--approved") == 0
+    assert seeds_in(tmp_path / "p") == [2, 3]
+    flawless = ["--approved", "--without-tags", "extra ear", "cut off"]
+    assert run(curated, tmp_path / "q", *flawless) == 0
+    assert seeds_in(tmp_path / "q") == [2]
+    # Both lists at once: recognised by the classifier, and approved by a person.
+    digest = json.loads((curated / "sampleset.json").read_text())["digest"]
+    kept = tmp_path / "kept.json"
+    kept.write_text(json.dumps({"sample_set": digest, "seeds": [1, 2]}))
+    assert run(curated, tmp_path / "r", "--approved", "--only", str(kept)) == 0
+    # The same stickers are the same inputs, whichever flags chose them.
+    q, r = (json.loads((tmp_path / name / "pack.json").read_text()) for name in "qr")
+    assert q["inputs"]["settings"] | {"name": ""} == r["inputs"]["settings"] | {"name": ""}
+
+
+@pytest.mark.parametrize(
+    ("facts", "flags", "complaint"),
+    [
+        (None, [], "approve samples with `menagerie curate"),
+        ({"sample_set": "c0ffee"}, [], "is of the sample set c0ffee, not of"),
+        ({"seeds": []}, [], "--approved keeps no picture"),
+        ({"seeds": [7]}, [], "no picture of seed 7, which --approved names"),
+        ({"tags": {"cut off": ["3"]}}, [], 'tags that are not {"tag": [seeds]}'),
+        ({}, ["--without-tags", "extra eer"], "no tag 'extra eer'; known are extra ear"),
+    ],
+)
+def test_an_approval_that_does_not_fit_is_one_line(
+    curated, tmp_path, capsys, facts, flags, complaint
+):
+    if facts is None:
+        (curated / "approved.json").unlink()
+    else:
+        approve(curated, **{"seeds": [2], "tags": {"extra ear": []}, **facts})
+    assert run(curated, tmp_path / "p", "--approved", *flags) == 2
     assert complaint in the_line(capsys)
     assert not (tmp_path / "p").exists()
 

@@ -125,7 +125,9 @@ def _export(table: "_Table") -> ExportConfig:
         raise UserError(f"{table} name = {name!r}: 1 to 80 characters, no dot or blank first")
     if "/" in name or not name.isprintable():
         raise UserError(f"{table} name = {name!r} cannot name a folder: leave / out")
-    config = table.config(ExportConfig, known=("samples", "only"), samples=_LATER)
+    # Nobody approves samples between two stages of a night.
+    chosen = ("samples", "only", "approved", "without_tags")
+    config = table.config(ExportConfig, known=chosen, samples=_LATER)
     if config.upscaler == LANCZOS:
         return config
     return dataclasses.replace(config, upscaler=str(table.path.parent / config.upscaler))
