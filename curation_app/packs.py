@@ -1,0 +1,323 @@
+"""Packs as game developers see them: found, checked, and read by number.
+
+A pack is a folder, or the zip of one, with pack.json and SHA256SUMS. Only files that SHA256SUMS
+lists are read, by names that it states itself and that stay inside; and only the bytes that it
+states are handed out.
+"""
+
+import contextlib
+import dataclasses
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from core.errors import UserError
+from core.files import digest_bytes, digest_file
+from curation_app.packfiles import SUMS, File, Files, check_files, open_files, read_sums
+
+FORMAT = "menagerie-pack-1"
+FACTS = "pack.json"
+MAX_TEXT = 500
+MAX_PACKS = 500
+_DEPTH = 3
+_LOOKED_S = 2.0
+
+
+class AlteredError(UserError):
+    """A file of a pack is not what it was when the pack was opened."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sticker:
+    """One picture of a pack, in its formats."""
+
+    number: int
+    """From 0, in the order of pack.json."""
+    name: str
+    label: str
+    alt: str
+    seed: int | None
+    tags: tuple[str, ...]
+    svg: File
+    pngs: tuple[File, ...]
+    """The largest first; one for each size."""
+    figures: Mapping[str, float]
+    """What the exporter measured."""
+
+    def mentions(self, text: str) -> bool:
+        """Whether each word of the text occurs in the name, class, description or a tag."""
+        whole = " ".join((self.name, self.label, self.alt, *self.tags)).casefold()
+        return all(word in whole for word in text.casefold().split())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Zip:
+    """A pack as one file to download."""
+
+    path: Path
+    sha256: str
+    size_bytes: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pack:
+    """A pack whose files were all checked."""
+
+    digest: str
+    """The first 16 digits of the SHA-256 of SHA256SUMS, and so of everything."""
+    name: str
+    licence: str
+    redistributable: bool | None
+    facts: Mapping[str, Any]
+    """What pack.json says of the pack as a whole."""
+    refused: tuple[tuple[str, str], ...]
+    """Pictures that the exporter refused, and why."""
+    stickers: tuple[Sticker, ...]
+    documents: Mapping[str, File]
+    """Every other file, by name."""
+    source: Files
+    zip: Zip | None = None
+
+    def files(self) -> Iterator[File]:
+        """Every file but SHA256SUMS."""
+        yield from self.documents.values()
+        for one in self.stickers:
+            yield from (one.svg, *one.pngs)
+
+    def read(self, file: File) -> bytes:
+        """A file's bytes; AlteredError unless they are those of the checksums."""
+        try:
+            data = self.source.read(file.name)
+        except (UserError, OSError):
+            raise AlteredError(f"{file.name} of {self.name} is gone since it was checked") from None
+        if digest_bytes(data) != file.sha256:
+            raise AlteredError(f"{file.name} of {self.name} has changed since it was checked")
+        return data
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Broken:
+    """A pack that cannot be shown."""
+
+    name: str
+    reason: str
+
+
+_Opened = tuple[object, Pack | Broken]
+"""What was found at a place, and the stamp of its files then."""
+
+
+class Shelf:
+    """The packs in some places: looked for now and then, checked when they are new or changed."""
+
+    def __init__(self, places: Sequence[Path]) -> None:
+        self._places = tuple(places)
+        self._lock = threading.Lock()
+        self._opened: dict[Path, _Opened] = {}
+        self._looked_s = float("-inf")
+        self._packs: dict[str, Pack] = {}
+        self._broken: list[Broken] = []
+
+    def look(self) -> tuple[list[Pack], list[Broken]]:
+        """The packs that are there, equal ones once, and those that are broken."""
+        with self._lock:
+            if time.monotonic() - self._looked_s > _LOOKED_S:
+                self._open_all()
+                self._looked_s = time.monotonic()
+            return list(self._packs.values()), list(self._broken)
+
+    def pack(self, digest: str) -> Pack | None:
+        """A pack by its digest."""
+        found = self._packs.get(digest)
+        if found is None:
+            self.look()
+        return found or self._packs.get(digest)
+
+    def forget(self) -> None:
+        """Check everything anew at the next look: a file is not what it was."""
+        with self._lock:
+            self._opened.clear()
+            self._looked_s = float("-inf")
+
+    def _open_all(self) -> None:
+        found, self._broken = find_packs(self._places)
+        before, self._opened = self._opened, {}
+        known: dict[tuple[str, str], File] = {}
+        packs: dict[str, Pack] = {}
+        for path in found:
+            opened = self._opened[path] = _open(path, before.get(path), known)
+            one = opened[1]
+            if isinstance(one, Broken):
+                self._broken.append(one)
+                continue
+            known |= {(file.name, file.sha256): file for file in one.files()}
+            held = packs.setdefault(one.digest, one)
+            if held.zip is None and one.zip is not None:  # the zip of that folder
+                packs[one.digest] = dataclasses.replace(held, zip=one.zip)
+        self._packs = packs
+
+
+def find_packs(places: Sequence[Path]) -> tuple[list[Path], list[Broken]]:
+    """Folders with pack.json and zips, at these places or in folders below; and what is amiss.
+
+    Folders come before zips, so that of a pack and its own zip the folder is read.
+    """
+    broken = [
+        Broken(name=place.name, reason="there is no such folder or file")
+        for place in places
+        if not place.exists()
+    ]
+    found = {path.resolve() for place in places if place.exists() for path in _below(place, 0)}
+    ordered = sorted(found, key=lambda path: (path.is_file(), path))
+    if len(ordered) > MAX_PACKS:
+        more = f"{len(ordered)} packs: the first {MAX_PACKS} are shown, name fewer folders"
+        broken.append(Broken(name="The rest", reason=more))
+    return ordered[:MAX_PACKS], broken
+
+
+def open_pack(path: Path, known: Mapping[tuple[str, str], File] | None = None) -> Pack:
+    """Read and check a pack, a folder or a zip; UserError says what is wrong with it.
+
+    `known` are files, by name and digest, that need not be looked into again.
+    """
+    try:
+        files = open_files(path)
+        sums, listed = read_sums(files)
+        if FACTS not in listed:
+            raise UserError(f"{SUMS} does not list {FACTS}")
+        # Everything is checked before anything is believed.
+        checked = check_files(files, listed, known or {})
+        facts = _parse_facts(files.read(FACTS))
+        zipped = _zip(path) if path.is_file() else None
+        return _pack(files, facts, checked, digest_bytes(sums)[:16], zipped)
+    except OSError as error:
+        raise UserError((error.strerror or "it cannot be read").lower()) from None
+
+
+def _open(path: Path, before: _Opened | None, known: Mapping[tuple[str, str], File]) -> _Opened:
+    """A pack, or why it is broken; what was found `before` while nothing was written since."""
+    stamp = _stamp(path)
+    if before is not None and before[0] == stamp:
+        return before
+    try:
+        return stamp, open_pack(path, known)
+    except UserError as error:
+        return stamp, Broken(name=path.name, reason=str(error))
+
+
+def _below(place: Path, depth: int) -> Iterator[Path]:
+    """Packs at a place and below; links are not followed, nor is a pack searched."""
+    if place.is_file():
+        if depth == 0 or (place.suffix == ".zip" and not place.is_symlink()):
+            yield place
+    elif (place / FACTS).exists() or depth == _DEPTH:
+        if (place / FACTS).exists():
+            yield place
+    else:
+        with contextlib.suppress(OSError):  # a folder that may not be read holds nothing to show
+            for path in sorted(place.iterdir()):
+                if not path.name.startswith(".") and not path.is_symlink():
+                    yield from _below(path, depth + 1)
+
+
+def _stamp(path: Path) -> object:
+    """Changes when a pack is written anew."""
+    paths = [path] if path.is_file() else [path / FACTS, path / SUMS]
+    try:
+        return [(one.stat().st_mtime_ns, one.stat().st_size, one.stat().st_ino) for one in paths]
+    except OSError:
+        return object()
+
+
+def _parse_facts(data: bytes) -> dict[str, Any]:
+    try:
+        facts = json.loads(data, parse_constant=lambda text: None)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{FACTS} is not valid JSON: {error}") from None
+    found = facts.get("format") if isinstance(facts, dict) else None
+    if found != FORMAT:
+        raise UserError(f"{FACTS} has the format {str(found)[:40]!r}: {FORMAT!r} is known")
+    if not isinstance(facts.get("stickers"), list):
+        raise UserError(f"{FACTS} lists no stickers")
+    return dict(facts)
+
+
+def _pack(
+    files: Files,
+    facts: dict[str, Any],
+    checked: Mapping[str, File],
+    digest: str,
+    zipped: Zip | None,
+) -> Pack:
+    stickers = tuple(_sticker(n, entry, checked) for n, entry in enumerate(facts.pop("stickers")))
+    mine = {file.name for one in stickers for file in (one.svg, *one.pngs)}
+    refused = facts.pop("refused", None)
+    allowed = facts.get("redistributable")
+    return Pack(
+        digest=digest,
+        name=_text(facts, "name", "the pack"),
+        licence=_text(facts, "licence", "the pack"),
+        redistributable=allowed if isinstance(allowed, bool) else None,
+        facts=facts,
+        refused=_refused(refused if isinstance(refused, list) else []),
+        stickers=stickers,
+        documents={name: file for name, file in checked.items() if name not in mine},
+        source=files,
+        zip=zipped,
+    )
+
+
+def _zip(path: Path) -> Zip:
+    return Zip(path=path, sha256=digest_file(path), size_bytes=path.stat().st_size)
+
+
+def _sticker(number: int, entry: Any, checked: Mapping[str, File]) -> Sticker:
+    where = f"sticker {number}"
+    if not isinstance(entry, dict):
+        raise UserError(f"{where} in {FACTS} is no object")
+    svg = _file(entry, "file", ".svg", checked, where)
+    pngs = [_file(entry, key, ".png", checked, where) for key in ("png", "png_small")]
+    by_size = {file.side_px: file for file in pngs}
+    seed, tags = entry.get("seed"), entry.get("tags")
+    return Sticker(
+        number=number,
+        name=Path(svg.name).stem,
+        label=_text(entry, "label", where),
+        alt=_text(entry, "alt", where),
+        seed=seed if isinstance(seed, int) else None,
+        tags=tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else (),
+        svg=svg,
+        pngs=tuple(by_size[side_px] for side_px in sorted(by_size, reverse=True)),
+        figures={
+            key: value
+            for key, value in sorted(entry.items())
+            if isinstance(value, int | float) and key not in ("seed", "bytes")
+        },
+    )
+
+
+def _file(
+    entry: Mapping[str, Any], key: str, ending: str, checked: Mapping[str, File], where: str
+) -> File:
+    file = checked.get(_text(entry, key, where))
+    if file is None or not file.name.endswith(ending):
+        raise UserError(f"{where} in {FACTS} names a {key} that is no {ending} of {SUMS}")
+    return file
+
+
+def _text(values: Mapping[str, Any], key: str, where: str) -> str:
+    value = values.get(key)
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT:
+        raise UserError(f"{where} in {FACTS} has no {key} of 1 to {MAX_TEXT} characters")
+    return value
+
+
+def _refused(entries: list[Any]) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (f"{entry.get('label')}, seed {entry.get('seed')}", str(entry.get("reason")))
+        for entry in entries
+        if isinstance(entry, dict)
+    )
