@@ -2,14 +2,17 @@
 
 import contextlib
 import io
+import os
+import struct
 import threading
+import zlib
 from pathlib import Path
 
 from PIL import Image
 
 from core.data.decode import decode
-from core.files import write_bytes
-from core.images import png_bytes
+from core.data.transform import resize
+from core.images import Picture, png_bytes, unpremultiply
 
 SIDE_PX = 256
 """Longest side of a preview."""
@@ -23,27 +26,81 @@ _BROWSERS_KNOW = {
     b"GIF87a": "image/gif",
     b"GIF89a": "image/gif",
 }
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+_COLOUR_CHUNKS = (b"iCCP", b"gAMA", b"cHRM", b"cICP", b"eXIf")
+"""They say that the pixels do not mean what they seem to: colours, or which way is up."""
+_MOST_BYTES = 64 * 2**10
 
 
 def thumbnail_path(folder: Path, sha256: str) -> Path:
-    """Where the preview of a picture with this digest is kept."""
-    return folder / sha256[:2] / f"{sha256}-{SIDE_PX}.webp"
+    """Where the preview of a picture with this digest is kept; its bytes tell its format."""
+    return folder / sha256[:2] / f"{sha256}-{SIDE_PX}"
 
 
 def make_thumbnail(data: bytes) -> bytes:
-    """A WebP preview, with transparency; UnreadableError when the bytes are no picture."""
+    """A preview of a picture's bytes; UnreadableError when they are no picture."""
     with _decoding:
-        image = Image.fromarray(decode(data, enough_px=SIDE_PX))
-        image.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS)
-        buffer = io.BytesIO()
-        image.save(buffer, format="WEBP", quality=85, method=4)
-        return buffer.getvalue()
+        return encode_thumbnail(fit(decode(data, enough_px=SIDE_PX), SIDE_PX), data)
+
+
+def encode_thumbnail(image_hwc: Picture, data: bytes) -> bytes:
+    """A preview's bytes: JPEG, or WebP where it is transparent; `data` is what it was made of.
+
+    A small PNG is its own preview, without what it holds beside its pixels: encoding it anew would
+    take longer than all else that is done to a picture.
+    """
+    if max(image_hwc.shape[:2]) <= SIDE_PX and len(data) <= _MOST_BYTES:
+        own = _bare_png(data)
+        if own is not None:
+            return own
+    buffer = io.BytesIO()
+    image = Image.fromarray(image_hwc)
+    if image_hwc.shape[-1] == 4:
+        image.save(buffer, format="WEBP", quality=80, method=0)
+    else:
+        image.save(buffer, format="JPEG", quality=85)
+    return buffer.getvalue()
+
+
+def fit(image_hwc: Picture, side_px: int) -> Picture:
+    """A picture (straight alpha) with no side longer than `side_px`; a smaller one as it is."""
+    height, width = image_hwc.shape[:2]
+    scale = side_px / max(height, width)
+    if scale >= 1:
+        return image_hwc
+    size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return unpremultiply(resize(image_hwc, size_wh, colour_space="srgb"))
+
+
+def media_type(preview: bytes) -> str:
+    """Of a preview's bytes."""
+    return _known_type(preview) or "application/octet-stream"
 
 
 def keep_thumbnail(path: Path, data: bytes) -> None:
     """Keep a preview for the next time; without room for it, it is made again."""
-    with contextlib.suppress(OSError):
-        write_bytes(path, data)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
+    try:
+        # Not synced to the disk: what a power failure takes is made again.
+        try:
+            temporary.write_bytes(data)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def kept_thumbnail(path: Path) -> bytes | None:
+    """A kept preview; None when it is missing or was cut off."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    return data if _is_whole(data) else None
 
 
 def for_browsers(data: bytes) -> tuple[bytes, str]:
@@ -51,10 +108,44 @@ def for_browsers(data: bytes) -> tuple[bytes, str]:
 
     Drawings (SVG), which may carry scripts, are among what UnreadableError refuses.
     """
-    for magic, media_type in _BROWSERS_KNOW.items():
-        if data.startswith(magic):
-            return data, media_type
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return data, "image/webp"
+    known = _known_type(data)
+    if known:
+        return data, known
     with _decoding:
         return png_bytes(decode(data)), "image/png"
+
+
+def _known_type(data: bytes) -> str | None:
+    for magic, kind in _BROWSERS_KNOW.items():
+        if data.startswith(magic):
+            return kind
+    return "image/webp" if data.startswith(b"RIFF") and data[8:12] == b"WEBP" else None
+
+
+def _is_whole(preview: bytes) -> bool:
+    kind = _known_type(preview)
+    if kind == "image/webp":
+        return len(preview) >= 8 + int.from_bytes(preview[4:8], "little")
+    ends = {
+        "image/jpeg": b"\xff\xd9",
+        "image/png": b"IEND" + zlib.crc32(b"IEND").to_bytes(4, "big"),
+    }
+    return kind in ends and preview.endswith(ends[kind])
+
+
+def _bare_png(data: bytes) -> bytes | None:
+    """A PNG of its pixels alone, where nothing beside them matters; `data` was decoded before."""
+    if not data.startswith(_PNG) or data[24:25] != b"\x08":
+        return None
+    parts, place = [_PNG], len(_PNG)
+    while place + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, place)
+        kind, end = data[place + 4 : place + 8], place + 12 + length
+        if kind in _COLOUR_CHUNKS:
+            return None
+        if kind in _PIXEL_CHUNKS:
+            parts.append(data[place:end])
+        if kind == b"IEND":
+            return b"".join(parts)
+        place = end
+    return None

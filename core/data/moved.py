@@ -8,6 +8,7 @@ Cut-outs are left out: cartoons of one pose align only too well.
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,19 @@ from core.progress import progress
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
+
+class Thumbs(Protocol):
+    """N thumbnails, S×S×4: an array of them, or what fetches them from where they are stored."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Integers, /) -> NDArray[np.uint8]: ...
+
+
 _NEIGHBOURS = 6
 _HISTOGRAM_COSINE = 0.93
+_FINE_COSINE = 0.9
+"""Of histograms of 6×6×6 colours: it turns away 3 of 4 strangers and 1 of 250 copies."""
 _SHIFTED = 0.35
 """Least correlation at the best shift: it spares 3 of 10 alignments and 1 of 150 copies."""
 _COARSE, _FINE = 0.85, 0.85
@@ -29,16 +41,34 @@ _DETAIL_CORRELATION = 0.7
 _AREA_CHANGE = (0.4, 2.5)
 _LEAST_OVERLAP = 0.4
 _CHUNK = 256
+_BLOCK = 1024
 
 
-def moved_pairs(thumbs_nhwc: NDArray[np.uint8]) -> tuple[Integers, Integers, Floats]:
+def moved_pairs(thumbs_nhwc: Thumbs) -> tuple[Integers, Integers, Floats]:
     """Left and right indices of the pairs, left < right, and the aligned colours' correlation.
 
-    `thumbs_nhwc` is N×S×S×4, S even. Work and memory grow with N, but for comparing histograms,
-    whose work grows with N².
+    S is even. Memory grows with N, and so does work, but for comparing histograms (N²).
     """
-    opaque = np.flatnonzero(thumbs_nhwc[..., 3].min(axis=(1, 2)) == 255)
-    pairs = opaque[_candidates(_histograms(thumbs_nhwc, opaque))]
+    pairs = candidates(thumbs_nhwc)
+    likeness = likenesses(thumbs_nhwc, pairs)
+    found = likeness > 0
+    return pairs[found, 0], pairs[found, 1], likeness[found]
+
+
+def candidates(thumbs_nhwc: Thumbs) -> Integers:
+    """M×2 sorted, distinct pairs of opaque pictures: each with those nearest to it in colour."""
+    coarse, fine, opaque = _histograms(thumbs_nhwc)
+    pairs = _nearest(coarse)
+    near = [
+        np.einsum("nc,nc->n", fine[left], fine[right], dtype=np.float32) >= _FINE_COSINE
+        for left, right in (pairs[start : start + _BLOCK].T for start in _starts(len(pairs)))
+    ]
+    kept: Integers = opaque[pairs[np.concatenate([np.empty(0, np.bool_), *near])]]
+    return kept
+
+
+def likenesses(thumbs_nhwc: Thumbs, pairs: Integers) -> Floats:
+    """For each of M×2 pairs the aligned colours' correlation, or 0 when they show other things."""
     chunks = [pairs[start : start + _CHUNK] for start in range(0, len(pairs), _CHUNK)]
     use_one_thread()
     scores: list[list[float]] = []
@@ -53,25 +83,52 @@ def moved_pairs(thumbs_nhwc: NDArray[np.uint8]) -> tuple[Integers, Integers, Flo
             hidden=len(chunks) < 9,
         )
         scores += bar
-    likeness = np.array([score for chunk in scores for score in chunk], np.float32)
-    found = likeness > 0
-    return pairs[found, 0], pairs[found, 1], likeness[found]
+    return np.array([score for chunk in scores for score in chunk], np.float32)
 
 
-def _histograms(thumbs_nhwc: NDArray[np.uint8], rows: Integers) -> Floats:
-    """Square roots of the shares of 4×4×4 colours: products are Bhattacharyya coefficients."""
-    histograms = np.empty((len(rows), 64), np.float32)
-    for place, row in enumerate(rows):
-        level = (thumbs_nhwc[row, ..., :3] >> 6).astype(np.int64)
-        code = level[..., 0] * 16 + level[..., 1] * 4 + level[..., 2]
-        counts = np.bincount(code.ravel(), minlength=64)
-        histograms[place] = np.sqrt(counts / counts.sum())
-    return histograms
+def best_shifts(thumbs_nhwc: Thumbs, pairs: Integers) -> Floats:
+    """For each of M×2 pairs the correlation at the best of all shifts, mirrored or not."""
+    found: list[Floats] = [np.empty(0, np.float32)]
+    for start in _starts(len(pairs)):
+        block = pairs[start : start + _BLOCK]
+        first, second = (_half(_luma(thumbs_nhwc[rows][..., :3])) for rows in block.T)
+        mirrored = _best_shift(first, second[:, :, ::-1])
+        found.append(np.maximum(_best_shift(first, second), mirrored))
+    return np.concatenate(found)
 
 
-def _candidates(histograms: Floats) -> Integers:
-    """M×2 sorted, distinct pairs: each picture with its nearest few."""
-    count, block = len(histograms), 256
+def _starts(count: int) -> range:
+    return range(0, count, _BLOCK)
+
+
+def _histograms(thumbs_nhwc: Thumbs) -> tuple[Floats, Floats, Integers]:
+    """Of the opaque pictures: histograms of 4×4×4 and of 6×6×6 colours, and their rows."""
+    found: list[tuple[Floats, Floats, Integers]] = []
+    for start in _starts(len(thumbs_nhwc)):
+        rows = np.arange(start, min(start + _BLOCK, len(thumbs_nhwc)))
+        thumbs = thumbs_nhwc[rows]
+        opaque = thumbs[..., 3].min(axis=(1, 2)) == 255
+        colours = thumbs[opaque][..., :3].reshape(-1, thumbs.shape[1] * thumbs.shape[2], 3)
+        found.append((_histogram(colours, 4), _histogram(colours, 6), rows[opaque]))
+    none = (np.empty((0, 64), np.float32), np.empty((0, 216), np.float32), np.empty(0, np.int64))
+    coarse, fine, kept = zip(none, *found, strict=True)
+    return np.concatenate(coarse), np.concatenate(fine), np.concatenate(kept)
+
+
+def _histogram(colours: NDArray[np.uint8], levels: int) -> Floats:
+    """Square roots of the shares of colours: products are Bhattacharyya coefficients."""
+    count, size, _ = colours.shape
+    level = (colours.astype(np.int64) * levels) >> 8
+    code = (level[..., 0] * levels + level[..., 1]) * levels + level[..., 2]
+    code += np.arange(count)[:, None] * levels**3
+    counts = np.bincount(code.ravel(), minlength=count * levels**3)
+    shares: Floats = np.sqrt(counts.reshape(count, levels**3) / size).astype(np.float32)
+    return shares
+
+
+def _nearest(histograms: Floats) -> Integers:
+    """M×2 sorted, distinct pairs: each histogram with its nearest few."""
+    count, block = len(histograms), 128
     nearest = min(_NEIGHBOURS + 1, count)
     found: list[Integers] = [np.empty((0, 2), np.int64)]
     for start in range(0, count, block) if count > 1 else ():
@@ -85,11 +142,11 @@ def _candidates(histograms: Floats) -> Integers:
     return np.unique(np.concatenate(found), axis=0)
 
 
-def _scores(thumbs_nhwc: NDArray[np.uint8], pairs: Integers) -> list[float]:
+def _scores(thumbs_nhwc: Thumbs, pairs: Integers) -> list[float]:
     """For each pair the aligned colours' correlation, or 0 when they do not show the same."""
     rows, places = np.unique(pairs, return_inverse=True)
     left, right = places.reshape(pairs.shape).T
-    colours = np.ascontiguousarray(thumbs_nhwc[rows, ..., :3])
+    colours = np.ascontiguousarray(thumbs_nhwc[rows][..., :3])
     grey = _luma(colours)
     small = _half(grey)
     scores = np.zeros(len(pairs))
