@@ -1,9 +1,11 @@
-"""Curate a collection in the browser: `python -m curation_app PICTURES`."""
+"""Curate pictures in the browser: `python -m curation_app PICTURES`; flags as `menagerie curate`."""
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
 
 from core.errors import UserError
 from curation_app.server import ServeSettings, serve
@@ -12,14 +14,23 @@ from curation_app.server import ServeSettings, serve
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the flags and serve; the exit code."""
     parser = argparse.ArgumentParser(prog="curation_app", description=__doc__)
-    parser.add_argument("collection", type=Path, help="class folders, or one with metadata.jsonl")
-    parser.add_argument("--host", default=ServeSettings.host, help="127.0.0.1 or localhost")
-    parser.add_argument("--port", type=int, default=ServeSettings.port, help="0: any free one")
-    parser.add_argument("--database", type=Path, help="default: COLLECTION/.curation.sqlite")
-    parser.add_argument("--revisions", type=Path, help="default: COLLECTION-revisions")
+    parser.add_argument("collections", type=Path, nargs="*", help="collections and sample sets")
+    for field in dataclasses.fields(ServeSettings):
+        flag = f"--{field.name.replace('_', '-')}"
+        kind = str(field.type)
+        if kind == "<class 'bool'>":
+            parser.add_argument(flag, action="store_true")
+        elif kind.startswith("tuple"):
+            of: type = Path if "Path" in kind else str
+            parser.add_argument(flag, type=of, nargs="*", default=())
+        else:
+            of = Path if "Path" in kind else int if "int" in kind else str
+            parser.add_argument(flag, type=of, default=field.default)
     values = vars(parser.parse_args(argv))
     try:
-        serve(values.pop("collection"), ServeSettings(**values))
+        folders = values.pop("collections")
+        values = {key: tuple(one) if isinstance(one, list) else one for key, one in values.items()}
+        serve(folders, ServeSettings(**values))
     except UserError as error:
         print(f"curate: error: {error}", file=sys.stderr)
         return 2

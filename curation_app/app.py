@@ -1,93 +1,155 @@
-"""The application factory, and what holds for every request.
+"""The application factory: open what was named, and register a blueprint per noun."""
 
-There is no log-in: the app listens on this computer only, and forms carry a secret that other web
-sites cannot read. No text of a request ever becomes a file name; pictures are named by number.
-"""
-
-import hmac
-import sqlite3
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from flask import Flask, Response, abort, jsonify, render_template, request
+from flask import Flask, Response, g, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
+from markupsafe import Markup
+from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException, SecurityError
 
 from core.errors import UserError
-from curation_app import pictures, revisions
-from curation_app.context import EXTENSION, App, close_store, get_app, wants_json
-from curation_app.shelf import open_shelf
-from curation_app.store import Store
-
-TRUSTED_HOSTS = ("localhost", "127.0.0.1")
-MAX_REQUEST_BYTES = 16 * 1024
-
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; img-src 'self'; style-src 'self'; "
-    "script-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
+from curation_app import opening, security
+from curation_app.context import EXTENSION, App, Settings, get_app, wants_json
+from curation_app.records import Collection
+from curation_app.store import collections
+from curation_app.store.engine import open_database
+from curation_app.tasks import Task, Tasks
+from curation_app.views import BLUEPRINTS, PAGES
+from curation_app.workspace import Workspace
 
 
-def create_app(
-    collection: Path, database: Path | None = None, revisions_folder: Path | None = None
-) -> Flask:
-    """Open a collection and make its app; UserError when it cannot be opened."""
-    shelf = open_shelf(collection, database, revisions_folder)
-    with Store(shelf.database) as store:
-        secret = store.secret()
+def create_app(folders: Path | Sequence[Path], settings: Settings | None = None) -> Flask:
+    """Open collections and sample sets, and make the app that shows them.
+
+    What is on record already can be seen at once, and what is new is looked at in the background;
+    with `at_once`, everything is there on return. UserError when something cannot be opened.
+    """
+    settings = settings or Settings()
+    named = [folders] if isinstance(folders, Path) else list(folders)
+    for folder in named:
+        opening.kind_of(folder)
+        _check_revisions(folder, settings.revisions)
+    home = _home(named, settings)
+    engine = open_database(settings.database or home / ".curation.sqlite")
+    with engine.connect() as connection:
+        secret = collections.secret(connection)
+    registered = [opening.register(engine, folder) for folder in named]
+    parts = App(
+        engine=engine,
+        workspace=Workspace(folder=(settings.workspace or home / ".curation").absolute()),
+        settings=settings,
+        tasks=Tasks(at_once=settings.at_once),
+        secret=secret,
+        opened=tuple(one.id for one in registered),
+        unusable={one.id: {} for one in registered},
+    )
+    for collection in registered:
+        _open(parts, collection)
+    return _make(parts)
+
+
+def _home(named: list[Path], settings: Settings) -> Path:
+    if named:
+        return named[0].resolve()
+    if settings.database is None or settings.workspace is None:
+        raise UserError("no collection is named: name one, or give --database and --workspace")
+    return settings.workspace
+
+
+def _check_revisions(folder: Path, revisions: Path | None) -> None:
+    if revisions is not None and revisions.resolve().is_relative_to(folder.resolve()):
+        raise UserError(
+            f"{revisions} lies inside the collection, whose pictures would then be found twice: "
+            "name a folder outside of it"
+        )
+
+
+def _open(parts: App, collection: Collection) -> None:
+    """Listing a new collection comes first, as it tells whether there is anything to show."""
+    with parts.engine.connect() as connection:
+        known = collections.count(connection, collection.id)
+
+    def plan() -> opening.Plan:
+        planned = opening.plan(parts.engine, collection)
+        parts.unusable[collection.id] = planned.unusable
+        return planned
+
+    listed = None if known and not parts.settings.at_once else plan()
+    if listed is not None and listed.is_known:
+        return
+
+    def work(task: Task) -> None:
+        opening.carry_out(parts.engine, parts.workspace, listed or plan(), task.report)
+        task.result = f"{collection.name} is open"
+
+    task = parts.tasks.start("open", f"Opening {collection.name}", work)
+    if task.finished and task.error:
+        raise UserError(task.error)
+
+
+def _make(parts: App) -> Flask:
     app = Flask(__name__)
-    # A list, and checked by Flask before anything else: a stranger's name that resolves to this
-    # computer (DNS rebinding) gets nothing.
-    app.config["TRUSTED_HOSTS"] = list(TRUSTED_HOSTS)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
-    app.extensions[EXTENSION] = App(shelf=shelf, secret=secret)
-    app.register_blueprint(pictures.blueprint)
-    app.register_blueprint(revisions.blueprint)
-    app.before_request(_check_secret)
-    app.after_request(_add_headers)
-    app.teardown_appcontext(close_store)
+    app.extensions[EXTENSION] = parts
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    security.protect(
+        app, parts.secret, share=parts.settings.share, hosts=parts.settings.trusted_hosts
+    )
+    app.before_request_funcs.setdefault(None, []).insert(0, _start_clock)
+    app.after_request(_tell_time)
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
+    app.context_processor(_for_templates)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(UserError, _user_error)
-    app.register_error_handler(sqlite3.OperationalError, _database_error)
+    app.register_error_handler(DBAPIError, _database_error)
     return app
 
 
-def _check_secret() -> None:
-    if request.method in ("GET", "HEAD", "OPTIONS"):
-        return
-    given = request.form.get("secret", "").encode()
-    if not hmac.compare_digest(given, get_app().secret.encode()):
-        abort(403, "This form was not made by this app: open its page again, and send it there.")
+def _start_clock() -> None:
+    g.started_s = time.perf_counter()
 
 
-def _add_headers(response: Response) -> Response:
-    for name, value in _HEADERS.items():
-        response.headers[name] = value
-    if response.mimetype in ("text/html", "application/json"):
-        # Going back must not show votes as they were.
-        response.headers["Cache-Control"] = "no-store"
+def _tell_time(response: Response) -> Response:
+    if "started_s" in g:
+        took_ms = 1000 * (time.perf_counter() - g.started_s)
+        response.headers["Server-Timing"] = f"app;dur={took_ms:.2f}"
     return response
+
+
+def _for_templates() -> dict[str, object]:
+    """What every page may use."""
+    return {
+        "nav_pages": lambda: PAGES,
+        "token": lambda: _hidden("secret", security.form_token()),
+        "came_from": lambda: _hidden("to", request.full_path.rstrip("?")),
+        "curator": g.get("curator"),
+        "share": get_app().settings.share,
+        "running": [task for task in get_app().tasks.all() if not task.finished],
+    }
+
+
+def _hidden(name: str, value: str) -> Markup:
+    return Markup('<input type="hidden" name="{}" value="{}">').format(name, value)
 
 
 def _http_error(error: HTTPException) -> ResponseReturnValue:
     if error.code is None or error.code < 400:  # redirects are exceptions too
         return error.get_response()
     if isinstance(error, SecurityError):
-        message = f"This app answers to {' and '.join(TRUSTED_HOSTS)} only.\n"
+        message = "This app does not answer to that host name; --trusted-host adds one.\n"
         return Response(message, status=error.code, mimetype="text/plain")
     return _complain(error.description or error.name, error.code)
 
 
 def _user_error(error: UserError) -> ResponseReturnValue:
-    return _complain(str(error), 409)
+    return _complain(str(error), 409 if request.method == "POST" else 400)
 
 
-def _database_error(error: sqlite3.OperationalError) -> ResponseReturnValue:
-    return _complain(f"Nothing was recorded: the database says “{error}”. Try again.", 503)
+def _database_error(error: DBAPIError) -> ResponseReturnValue:
+    return _complain(f"Nothing was recorded: the database says “{error.orig}”. Try again.", 503)
 
 
 def _complain(message: str, status: int) -> ResponseReturnValue:

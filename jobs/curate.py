@@ -1,15 +1,17 @@
-"""Curate a collection in the browser: python jobs/curate.py PICTURES.
+"""Curate pictures in the browser: python jobs/curate.py PICTURES... [SAMPLES...]
 
-Look through the pictures, say which to keep, and freeze those as a revision that `prepare` reads.
-Everything is recorded the moment it is said; the same command goes on from there.
+Look through collections and sample sets, rank, tag and merge pictures, say which to keep, and freeze
+those as a revision that `prepare` reads. Everything is recorded the moment it is said; the same
+command goes on from there.
 """
 
 import dataclasses
 import sys
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
-from core.errors import UserError
+from curation_app.opening import kind_of
 from curation_app.server import ServeSettings, serve
 from jobs.cli import run_verb
 from jobs.verbs import Verb
@@ -19,23 +21,20 @@ from jobs.verbs import Verb
 class CurateConfig:
     """What to curate."""
 
-    collection: Path
-    """Folder of class folders (cat/1.png), or folder with metadata.jsonl; may stand first, without
-    the flag's name."""
+    collection: tuple[Path, ...] = ()
+    """Folders of class folders (cat/1.png), folders with metadata.jsonl, sample sets; may stand
+    first, without the flag's name."""
 
     def __post_init__(self) -> None:
-        if not self.collection.is_dir():
-            raise UserError(
-                f"there is no folder {self.collection}: name one with class folders (cat/1.png), "
-                "or one with metadata.jsonl"
-            )
+        for folder in self.collection:
+            kind_of(folder)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CurateFlags:
     """What to curate, and where the app listens."""
 
-    config: CurateConfig
+    config: CurateConfig = dataclasses.field(default_factory=CurateConfig)
     serve: ServeSettings = dataclasses.field(default_factory=ServeSettings)
     dry_run: bool = False
     """Print the config and stop."""
@@ -44,7 +43,7 @@ class CurateFlags:
 def main(argv: Sequence[str] | None = None) -> int:
     """The `menagerie curate` command."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments and not arguments[0].startswith("-"):
+    if any(takewhile(lambda text: not text.startswith("-"), arguments)):
         arguments.insert(0, "--collection")
     return run_verb(VERB, arguments)
 

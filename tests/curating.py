@@ -11,9 +11,10 @@ from werkzeug.test import TestResponse
 
 from core.images import png_bytes
 from curation_app import create_app
-from curation_app.context import EXTENSION, App
+from curation_app.context import EXTENSION, App, Settings
 
 JSON = {"Accept": "application/json"}
+_opened: list[Flask] = []
 
 
 def picture(seed: int, channels: int = 4, side_px: int = 24) -> bytes:
@@ -32,10 +33,18 @@ def make_collection(folder: Path, per_class: int = 3) -> Path:
     return folder
 
 
-def open_app(collection: Path, **where: Any) -> tuple[Flask, FlaskClient]:
-    app = create_app(collection, **where)
-    app.testing = True  # errors in the app reach the test
+def open_app(*folders: Path, **settings: Any) -> tuple[Flask, FlaskClient]:
+    """An app that has opened everything, and a client; errors in the app reach the test."""
+    app = create_app(folders, Settings(at_once=True, **settings))
+    app.testing = True
+    _opened.append(app)
     return app, app.test_client()
+
+
+def close_apps() -> None:
+    """Close the connections of all apps that were opened here."""
+    while _opened:
+        app_of(_opened.pop()).engine.dispose()
 
 
 def app_of(app: Flask) -> App:
@@ -44,15 +53,20 @@ def app_of(app: Flask) -> App:
     return found
 
 
-def secret_in(client: FlaskClient) -> str:
-    found = re.search(r'name="secret" value="(\w+)"', client.get("/").text)
+def token_in(client: FlaskClient, page: str = "/") -> str:
+    found = re.search(r'name="form-token" content="(\w+)"', client.get(page).text)
     assert found
     return found[1]
 
 
-def vote(client: FlaskClient, picture_id: int, state: str) -> TestResponse:
-    form = {"secret": secret_in(client), "state": state}
-    return client.post(f"/pictures/{picture_id}/vote", data=form, headers=JSON)
+def post(client: FlaskClient, url: str, *, plain: bool = False, **form: Any) -> TestResponse:
+    """Send a form of a page of the app; a script's answer, unless it is `plain`."""
+    headers = {} if plain else JSON
+    return client.post(url, data={"secret": token_in(client)} | form, headers=headers)
+
+
+def vote(client: FlaskClient, picture_id: int, state: str, **form: Any) -> TestResponse:
+    return post(client, "/act", picture=picture_id, do=f"state:{state}", **form)
 
 
 def ids_in(html: str) -> list[int]:
@@ -60,5 +74,5 @@ def ids_in(html: str) -> list[int]:
 
 
 def states_in(html: str) -> dict[int, str]:
-    found = re.findall(r'id="picture-(\d+)" data-state="(\w+)"', html)
+    found = re.findall(r'id="picture-(\d+)" data-id="\d+" data-state="(\w+)"', html)
     return {int(number): state for number, state in found}

@@ -2,11 +2,14 @@ import io
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from core.errors import UserError
+from curation_app import opening
+from curation_app.store import collections
 from tests.curating import (
     app_of,
     ids_in,
@@ -16,21 +19,25 @@ from tests.curating import (
     states_in,
     vote,
 )
+from tests.samplesets import animal, write_sample_set
 
 
 def test_thumbnails_are_made_once_and_revalidated_by_digest(tmp_path: Path) -> None:
     folder = tmp_path / "pets"
     make_collection(folder, 1)
-    (folder / "cat" / "0000.png").write_bytes(picture(1, side_px=400))
+    with Image.open(io.BytesIO(picture(1, channels=3, side_px=400))) as image:
+        image.save(folder / "cat" / "0000.png", format="JPEG")
     app, client = open_app(folder)
     first = client.get("/pictures/1/thumbnail")
-    assert (first.status_code, first.mimetype) == (200, "image/webp")
+    assert (first.status_code, first.mimetype) == (200, "image/jpeg")
     with Image.open(io.BytesIO(first.data)) as image:
-        assert (image.size, image.mode) == ((256, 256), "RGBA")
-    (kept,) = app_of(app).shelf.thumbnails.rglob("*.webp")
-    assert kept.read_bytes() == first.data
-    kept.write_bytes(b"as kept")  # proves that it is read, not made again
-    assert client.get("/pictures/1/thumbnail").data == b"as kept"
+        assert (image.size, image.mode) == ((256, 256), "RGB")
+    previews = app_of(app).workspace.previews
+    (kept,) = (path for path in previews.rglob("*-256") if path.read_bytes() == first.data)
+    (folder / "cat" / "0000.png").unlink()  # proves that the preview is read, not made again
+    assert client.get("/pictures/1/thumbnail").data == first.data
+    kept.write_bytes(first.data[:50])  # cut off: it is made again, and cannot be
+    assert client.get("/pictures/1/thumbnail").status_code == 422
     tag = {"If-None-Match": first.headers["ETag"]}
     again = client.get("/pictures/1/thumbnail", headers=tag)
     assert (again.status_code, again.data) == (304, b"")
@@ -53,19 +60,24 @@ def test_originals_are_sent_as_they_are_or_as_png(tmp_path: Path) -> None:
 
 
 def test_drawings_and_damaged_files_are_listed_but_never_sent(tmp_path: Path) -> None:
-    folder = tmp_path / "pets" / "cat"
-    folder.mkdir(parents=True)
+    folder = make_collection(tmp_path / "pets", 1) / "cat"
     drawing = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
     (folder / "1.svg").write_bytes(drawing)
     (folder / "2.png").write_bytes(drawing)  # its ending lies
     (folder / "3.png").write_bytes(b"")
-    _, client = open_app(tmp_path / "pets")
-    for picture_id in (1, 2, 3):
-        for kind in ("thumbnail", "original"):
-            answer = client.get(f"/pictures/{picture_id}/{kind}")
-            assert answer.status_code == 422
-            assert b"<svg" not in answer.data
-            assert "cannot be shown" in answer.text
+    app, client = open_app(tmp_path / "pets")
+    unusable = app_of(app).unusable[1]
+    assert set(unusable) >= {"cat/2.png", "cat/3.png"}
+    html = client.get("/").text
+    assert "left out" in html
+    assert ids_in(html) == [1, 2]
+    assert client.get("/pictures/3").status_code == 404
+    # One that is damaged later is no longer sent either.
+    (folder / "0000.png").write_bytes(drawing)
+    answer = client.get("/pictures/1/original")
+    assert answer.status_code == 422
+    assert b"<svg" not in answer.data
+    assert "cannot be shown" in answer.text
 
 
 def test_votes_outlive_restarts_and_other_bytes_are_another_picture(tmp_path: Path) -> None:
@@ -103,7 +115,7 @@ def test_metadata_decides_and_what_is_left_out_is_listed(tmp_path: Path) -> None
     html = client.get("/").text
     assert ids_in(html) == [1]
     assert "4 files are left out" in html
-    unusable = app_of(app).shelf.unusable
+    unusable = app_of(app).unusable[1]
     assert "sha256" in unusable["b.png"]
     assert "cannot be written again" in unusable["c.png"]
     assert "leads out" in unusable["../../etc/passwd"]
@@ -115,7 +127,7 @@ def test_a_link_out_of_the_collection_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "private.png").write_bytes(picture(5))
     os.symlink(tmp_path / "private.png", folder / "cat" / "link.png")
     app, _ = open_app(folder)
-    assert "leads out" in app_of(app).shelf.unusable["cat/link.png"]
+    assert "leads out" in app_of(app).unusable[1]["cat/link.png"]
 
 
 def test_what_cannot_be_opened_says_why_in_one_line(tmp_path: Path) -> None:
@@ -129,16 +141,55 @@ def test_what_cannot_be_opened_says_why_in_one_line(tmp_path: Path) -> None:
         (tmp_path / "empty", {}, "class folders"),
         (folder, {"database": tmp_path / "notes.txt"}, "cannot be used as the curation database"),
         (folder, {"database": tmp_path}, "cannot be used as the curation database"),
-        (folder, {"revisions_folder": folder / "frozen"}, "inside the collection"),
+        (folder, {"revisions": folder / "frozen"}, "inside the collection"),
+        (folder, {"database": "mysql://here/db"}, "allowed are postgresql and sqlite"),
+        (folder, {"database": "postgresql://nobody@127.0.0.1:1/db"}, "cannot be used as the"),
     ]
     for collection, where, message in cases:
         with pytest.raises(UserError, match=message):
             open_app(collection, **where)
-    for index in range(3):
-        (folder / "cat" / "0000.png").write_bytes(picture(index + 50))
-    (folder / "dog" / "0000.png").write_bytes(picture(60))
-    with pytest.raises(UserError, match="belongs to another collection"):
-        open_app(folder, database=other / ".curation.sqlite")
-    # A refusal changes nothing.
-    _, client = open_app(other)
-    assert len(ids_in(client.get("/").text)) == 6
+    # Of a collection that is on record, other pictures under all names are another collection.
+    for path in other.rglob("*.png"):
+        path.rename(path.with_name(f"new-{path.name}"))
+    with pytest.raises(UserError, match="none of those is there"):
+        open_app(other)
+
+
+def test_several_collections_and_a_sample_set_in_one_app(tmp_path: Path) -> None:
+    pets = make_collection(tmp_path / "pets", 2)
+    farm = make_collection(tmp_path / "farm", 1)
+    samples = tmp_path / "samples"
+    write_sample_set(samples, [[animal("cat", 1), animal("frog", 2)], [animal("bird", 3)]])
+    _, client = open_app(pets, farm, samples)
+    html = client.get("/").text
+    assert ids_in(html) == [1, 2, 3, 4]
+    assert all(f">{name}</option>" in html for name in ("pets", "farm", "samples"))
+    assert ids_in(client.get("/?collection=2").text) == [5, 6]
+    drawn = ids_in(client.get("/?collection=3").text)
+    shown = client.get(f"/pictures/{drawn[0]}/original")
+    with Image.open(io.BytesIO(shown.data)) as image:
+        assert image.size == (32, 32)
+    assert client.get("/?collection=4").status_code == 404
+    # Opened again, everything is there, and nothing twice.
+    _, client = open_app(pets, farm, samples)
+    assert ids_in(client.get("/?collection=3").text) == drawn
+
+
+def test_an_interrupted_opening_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_collection(tmp_path / "pets", 30)
+    monkeypatch.setattr(opening, "CHUNK", 10)
+    recorded = collections.record_pictures
+    calls: list[int] = []
+
+    def stop_after_two(*arguments: Any) -> list[int]:
+        if len(calls) == 2:
+            raise UserError("the disk is full")
+        calls.append(len(arguments[2]))
+        return recorded(*arguments)
+
+    monkeypatch.setattr(collections, "record_pictures", stop_after_two)
+    with pytest.raises(UserError, match="the disk is full"):
+        open_app(folder)
+    monkeypatch.setattr(collections, "record_pictures", recorded)
+    _, client = open_app(folder)
+    assert ids_in(client.get("/").text) == list(range(1, 61))

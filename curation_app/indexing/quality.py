@@ -137,8 +137,9 @@ def _border(colours: Picture, seen: NDArray[np.bool_]) -> tuple[float, float, tu
     clear = float(1 - seen[ring].mean())
     if not len(there):
         return 1.0, 1.0, (128, 128, 128)
-    median = np.median(there, axis=0)
-    own = np.abs(there - median).max(axis=1) <= _LIKE_BORDER
+    middle = len(there) // 2
+    median = np.partition(np.ascontiguousarray(there.T), middle)[:, middle]
+    own = (np.abs(there - median) <= _LIKE_BORDER).all(axis=1)
     red, green, blue = (there[own] if own.any() else there).mean(axis=0).round().astype(int)
     plain = max(clear, (1 - clear) * float(own.mean()))
     return plain, clear, (int(red), int(green), int(blue))
@@ -181,8 +182,10 @@ def _brightness(
     """Of the animal, where it stands on white or black: such a picture is not badly exposed."""
     subject = seen
     if plain >= PLAIN and seen.any():
-        own = np.array(border_rgb, np.int16)
-        other = seen & (np.abs(colours - own).max(axis=-1) > _LIKE_BORDER)
+        low, high = (
+            [value + step for value in border_rgb] for step in (-_LIKE_BORDER, _LIKE_BORDER)
+        )
+        other = seen & (opencv().inRange(colours, np.array(low), np.array(high)) == 0)
         subject = other if other.mean() >= _LEAST_SUBJECT else seen
     return float(grey[subject].mean() / 255) if subject.any() else 0.5
 
