@@ -57,7 +57,9 @@ def read_sums(files: Files) -> tuple[bytes, dict[str, str]]:
         if match is None:
             raise UserError(f"{SUMS} has a line that is no checksum: {line[:80]!r}")
         name = match[2]
-        if danger := unsafe_name(name):
+        danger = unsafe_name(name)
+        if danger or not name.isprintable():
+            danger = danger or "the name holds a control character"
             raise UserError(f"{SUMS} lists {name[:80]!r}: {danger}")
         listed[name] = match[1]
     if len(listed) > MAX_FILES:

@@ -78,6 +78,8 @@ class Pack:
     stickers: tuple[Sticker, ...]
     documents: Mapping[str, File]
     """Every other file, by name."""
+    sums: bytes
+    """SHA256SUMS."""
     source: Files
     zip: Zip | None = None
 
@@ -192,7 +194,7 @@ def open_pack(path: Path, known: Mapping[tuple[str, str], File] | None = None) -
         checked = check_files(files, listed, known or {})
         facts = _parse_facts(files.read(FACTS))
         zipped = _zip(path) if path.is_file() else None
-        return _pack(files, facts, checked, digest_bytes(sums)[:16], zipped)
+        return _pack(files, facts, checked, sums, zipped)
     except OSError as error:
         raise UserError((error.strerror or "it cannot be read").lower()) from None
 
@@ -242,6 +244,9 @@ def _parse_facts(data: bytes) -> dict[str, Any]:
         raise UserError(f"{FACTS} has the format {str(found)[:40]!r}: {FORMAT!r} is known")
     if not isinstance(facts.get("stickers"), list):
         raise UserError(f"{FACTS} lists no stickers")
+    for key in ("parents", "inputs", "tools", "sampling"):
+        if not isinstance(facts.setdefault(key, {}), dict):
+            raise UserError(f"{key} in {FACTS} is no object")
     return dict(facts)
 
 
@@ -249,7 +254,7 @@ def _pack(
     files: Files,
     facts: dict[str, Any],
     checked: Mapping[str, File],
-    digest: str,
+    sums: bytes,
     zipped: Zip | None,
 ) -> Pack:
     stickers = tuple(_sticker(n, entry, checked) for n, entry in enumerate(facts.pop("stickers")))
@@ -257,7 +262,7 @@ def _pack(
     refused = facts.pop("refused", None)
     allowed = facts.get("redistributable")
     return Pack(
-        digest=digest,
+        digest=digest_bytes(sums)[:16],
         name=_text(facts, "name", "the pack"),
         licence=_text(facts, "licence", "the pack"),
         redistributable=allowed if isinstance(allowed, bool) else None,
@@ -265,6 +270,7 @@ def _pack(
         refused=_refused(refused if isinstance(refused, list) else []),
         stickers=stickers,
         documents={name: file for name, file in checked.items() if name not in mine},
+        sums=sums,
         source=files,
         zip=zipped,
     )

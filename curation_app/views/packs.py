@@ -139,9 +139,9 @@ def sticker(digest: str, number: int) -> ResponseReturnValue:
 
 @blueprint.get(f"{_STICKER}/svg")
 def svg(digest: str, number: int) -> Response:
-    """A sticker as SVG; `as=text` shows its text, `download=1` saves it."""
+    """A sticker as SVG; `text=1` shows its text, `download=1` saves it."""
     pack, one = _sticker(digest, number)
-    media_type = "text/plain" if request.args.get("as") == "text" else "image/svg+xml"
+    media_type = "text/plain" if request.args.get("text") else "image/svg+xml"
     response = _send(pack, one.svg, media_type)
     response.headers["Content-Security-Policy"] = SVG_POLICY
     return response
