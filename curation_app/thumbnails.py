@@ -11,8 +11,8 @@ from pathlib import Path
 from PIL import Image
 
 from core.data.decode import decode
-from core.data.transform import resize
-from core.images import Picture, png_bytes, unpremultiply
+from core.data.transform import shrink
+from core.images import Picture, png_bytes
 
 SIDE_PX = 256
 """Longest side of a preview."""
@@ -70,7 +70,7 @@ def fit(image_hwc: Picture, side_px: int) -> Picture:
     if scale >= 1:
         return image_hwc
     size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return unpremultiply(resize(image_hwc, size_wh, colour_space="srgb"))
+    return shrink(image_hwc, size_wh, straight=True)
 
 
 def media_type(preview: bytes) -> str:
