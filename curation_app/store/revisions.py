@@ -19,7 +19,7 @@ class Kept(NamedTuple):
     id: int
     name: str
     sha256: str
-    label: str
+    place: str
     size_bytes: int
 
 
@@ -33,14 +33,14 @@ def at_one_time(engine: Engine) -> Iterator[Connection]:
 
 
 def kept(connection: Connection, collection_id: int) -> list[Kept]:
-    """The pictures to keep, merged ones left out, by name and digest.
+    """The pictures to keep, merged ones left out: the collection's own first, by name.
 
     They are put into order here, as each database has its own opinion on that of letters.
     """
     columns = [pictures.c[name] for name in Kept._fields]
     which = conditions(Filter(collection=collection_id, state="keep"))
     rows = connection.execute(select(*columns).where(which))
-    return sorted((Kept(*row) for row in rows), key=lambda one: (one.name, one.sha256))
+    return sorted((Kept(*row) for row in rows), key=lambda one: (one.place, one.name, one.sha256))
 
 
 def is_ranked(connection: Connection, collection_id: int) -> bool:

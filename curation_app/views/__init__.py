@@ -1,12 +1,21 @@
 """The pages, a blueprint per noun."""
 
-from curation_app.views import accounts, packs, pictures, tasks
+from curation_app.views import accounts, api, packs, pictures, revisions, tasks
 
-BLUEPRINTS = (accounts.blueprint, packs.blueprint, pictures.blueprint, tasks.blueprint)
+BLUEPRINTS = (
+    accounts.blueprint,
+    packs.blueprint,
+    pictures.blueprint,
+    revisions.blueprint,
+    tasks.blueprint,
+    api.blueprint,  # last: it offers the routes of all others once more
+)
 
 PAGES = (
     ("pictures", "pictures.grid", "Pictures"),
+    ("revisions", "revisions.index", "Revisions"),
     ("packs", "packs.index", "Packs"),
+    ("api", "api.index", "API"),
     ("accounts", "accounts.index", "Account"),
 )
 """Blueprint, page and text of each link in the head of every page."""
