@@ -65,9 +65,9 @@ def find_groups(
     a chain of small differences is cut where it is weakest.
     """
     count = len(thumbs_nhwc)
-    exact = _exact_pairs(digests)
+    exact = exact_pairs(digests)
     if level == "exact" or count < 2:
-        return _components(count, exact)
+        return joined_groups(count, exact)
     near = near_pairs(thumbs_nhwc)
     found = [(pairs.left, pairs.right, pairs.likeness) for pairs in (exact, near)]
     if level == "moved":
@@ -151,7 +151,7 @@ def _thinned(count: int, pairs: Pairs, threshold: float) -> tuple[float, Pairs]:
         threshold = 1 - (1 - threshold) / 2
         pairs = _chosen(pairs, pairs.likeness >= threshold)
     if len(pairs.left) > _MOST_PAIRS // 2:
-        first = _components(count, pairs)
+        first = joined_groups(count, pairs)
         nodes = np.flatnonzero(first != np.arange(count))
         likeness = np.ones(len(nodes), np.float32)
         pairs = Pairs(left=first[nodes], right=nodes, likeness=likeness)
@@ -243,7 +243,8 @@ def _chroma(thumbs_nhwc: NDArray[np.uint8]) -> NDArray[np.float64]:
     return mean
 
 
-def _exact_pairs(digests: Sequence[Sequence[str]]) -> Pairs:
+def exact_pairs(digests: Sequence[Sequence[str]]) -> Pairs:
+    """Each entry that a column of `digests` had before, with the first that is equal."""
     left, right = [], []
     for column in digests:
         first: dict[str, int] = {}
@@ -258,8 +259,8 @@ def _exact_pairs(digests: Sequence[Sequence[str]]) -> Pairs:
     )
 
 
-def _components(count: int, pairs: Pairs) -> Integers:
-    """Union-find; each set is named by its smallest member."""
+def joined_groups(count: int, pairs: Pairs) -> Integers:
+    """For each picture the smallest of those that pairs join it with, be it by way of others."""
     parent = list(range(count))
 
     def root(node: int) -> int:
@@ -277,7 +278,7 @@ def _components(count: int, pairs: Pairs) -> Integers:
 def bounded_groups(count: int, pairs: Pairs, largest: int) -> Integers:
     """The first member of each one's group; groups that chained beyond `largest` are cut."""
     threshold = _GREY_CORRELATION
-    groups = _components(count, pairs)
+    groups = joined_groups(count, pairs)
     while threshold < 0.9999:
         sizes = np.bincount(groups, minlength=count)
         oversized = sizes[groups] > largest
@@ -287,5 +288,5 @@ def bounded_groups(count: int, pairs: Pairs, largest: int) -> Integers:
         threshold = 1 - (1 - threshold) * 0.8
         keep = ~oversized[pairs.left] | (pairs.likeness >= threshold)
         pairs = _chosen(pairs, keep)
-        groups = _components(count, pairs)
+        groups = joined_groups(count, pairs)
     return groups
