@@ -27,7 +27,7 @@ from curation_app.store.engine import open_database, writing
 from curation_app.store.schema import actions as log
 from curation_app.store.schema import changes
 from jobs.curate import main
-from tests.curating import make_collection
+from tests.curating import make_collection, open_app
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -88,6 +88,7 @@ class Client:
 def test_no_acknowledged_vote_is_lost_or_doubled_when_the_server_is_killed(tmp_path: Path) -> None:
     """Twenty times, under eight voting clients; the log's replay is what the pages show."""
     folder = make_collection(tmp_path / "pets", 40)
+    open_app(folder)  # all of it is on record before the first vote
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     acknowledged: list[tuple[int, str, str]] = []  # action, key, state
@@ -143,7 +144,8 @@ def test_no_acknowledged_vote_is_lost_or_doubled_when_the_server_is_killed(tmp_p
 def test_ctrl_c_ends_it_and_the_module_runs_too(tmp_path: Path) -> None:
     folder = make_collection(tmp_path / "pets", 1)
     with serving("-m", "curation_app", str(folder)) as (process, port):
-        assert "cat/0000.png" in Client(port).ask("GET", "/")
+        while "cat/0000.png" not in Client(port).ask("GET", "/"):
+            time.sleep(0.1)  # it is opened in the background
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) == 0
 

@@ -37,7 +37,8 @@ def act(
     if before is not None:
         return before
     ids = sorted({change.picture_id for change in wanted})
-    _lock(connection, ids)
+    if _lock(connection, ids) != len(ids):
+        raise UserError("some of the pictures are gone: reload the page")
     fields = {change.field for change in wanted}
     held = _held(connection, ids, fields)
     news = [one for one in wanted if held.get((one.picture_id, one.field), one.value) != one.value]

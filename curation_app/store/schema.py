@@ -106,7 +106,7 @@ pictures = Table(
     Column("merged_into", ForeignKey("pictures.id")),
     Column("votes", Integer, nullable=False, server_default="0"),
     Column("score", Float, nullable=False, server_default="0"),
-    Column("deviation", Float, nullable=False, server_default="1"),
+    Column("deviation", Float, nullable=False, server_default="10"),
     UniqueConstraint("collection_id", "name", "sha256"),
     _one_of("state", STATES),
     CheckConstraint("stars BETWEEN 0 AND 5"),

@@ -1,0 +1,146 @@
+"""What the scores rest on: who compared what with what, and who gave how many stars."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Row, Select, bindparam, case, func, select, update
+
+from curation_app.filters import Filter
+from curation_app.records import Comparison
+from curation_app.store.pictures import conditions
+from curation_app.store.schema import actions, changes, comparisons, pictures, undone
+
+Ints = NDArray[np.int64]
+OUTCOME_SIGNS = {"left": 1, "tie": 0, "right": -1}
+_STANDS = actions.c.id.not_in(select(undone.c.action_id))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Votes:
+    """All votes on the pictures of a collection, as ids of the database."""
+
+    pairs: Ints
+    """M × 4: left, right, outcome (1, 0, -1: left, tie, right), curator; in the log's order."""
+    stars: Ints
+    """K × 3: picture, stars, curator; the last word of each curator."""
+
+
+def members(connection: Connection, collection_id: int) -> list[tuple[int, str]]:
+    """Id and class of each picture that can be ranked, by id."""
+    rows = connection.execute(
+        select(pictures.c.id, pictures.c.label)
+        .where(conditions(Filter(collection=collection_id)))
+        .order_by(pictures.c.id)
+    )
+    return [(row.id, row.label) for row in rows]
+
+
+def votes(connection: Connection, collection_id: int) -> Votes:
+    """Every vote that stands, of all curators."""
+    sign = case(OUTCOME_SIGNS, value=comparisons.c.outcome, else_=0)
+    found = _comparisons(collection_id).with_only_columns(
+        comparisons.c.left_id, comparisons.c.right_id, sign, actions.c.curator_id
+    )
+    judged = found.where(comparisons.c.outcome != "skip").order_by(actions.c.id)
+    last = (
+        select(func.max(changes.c.id))
+        .join(actions, actions.c.id == changes.c.action_id)
+        .join(pictures, pictures.c.id == changes.c.picture_id)
+        .where(changes.c.field == "stars", _STANDS, pictures.c.collection_id == collection_id)
+        .group_by(changes.c.picture_id, actions.c.curator_id)
+    )
+    stars = (
+        select(changes.c.picture_id, changes.c.value, actions.c.curator_id)
+        .join(actions, actions.c.id == changes.c.action_id)
+        .where(changes.c.id.in_(last), changes.c.value != "0")
+        .order_by(changes.c.id)
+    )
+    return Votes(
+        pairs=_table(connection.execute(judged).all(), 4),
+        stars=_table([(a, int(b), c) for a, b, c in connection.execute(stars)], 3),
+    )
+
+
+def latest_comparisons(
+    connection: Connection, curator_id: int, collection_id: int, label: str, most: int
+) -> list[Comparison]:
+    """What a curator judged in a class, the newest first: what may be asked once more."""
+    found = (
+        _comparisons(collection_id)
+        .where(actions.c.curator_id == curator_id, pictures.c.label == label)
+        .where(comparisons.c.outcome != "skip")
+        .order_by(actions.c.id.desc())
+        .limit(most)
+    )
+    return [_comparison(row) for row in connection.execute(found)]
+
+
+def comparison(connection: Connection, action_id: int) -> Comparison | None:
+    """A comparison by the action that recorded it."""
+    found = (
+        select(comparisons, actions.c.curator_id, actions.c.at)
+        .join(actions, actions.c.id == comparisons.c.action_id)
+        .where(comparisons.c.action_id == action_id)
+    )
+    row = connection.execute(found).first()
+    return None if row is None else _comparison(row)
+
+
+def all_comparisons(connection: Connection, collection_id: int) -> list[Comparison]:
+    """Every comparison that stands, skipped ones too, in the log's order."""
+    found = _comparisons(collection_id).order_by(actions.c.id)
+    return [_comparison(row) for row in connection.execute(found)]
+
+
+def scores(connection: Connection, collection_id: int) -> dict[int, tuple[float, float, int]]:
+    """Score, deviation and votes of each picture that can be ranked, as the pages show them."""
+    columns = (pictures.c.id, pictures.c.score, pictures.c.deviation, pictures.c.votes)
+    found = select(*columns).where(conditions(Filter(collection=collection_id)))
+    return {row[0]: (row[1], row[2], row[3]) for row in connection.execute(found)}
+
+
+def write_scores(
+    connection: Connection,
+    ids: Sequence[int],
+    scores: Sequence[float],
+    deviations: Sequence[float],
+    numbers: Sequence[int],
+) -> None:
+    """Put scores where the pages read them."""
+    rows = [
+        {"one": one, "score": score, "deviation": deviation, "votes": number}
+        for one, score, deviation, number in zip(ids, scores, deviations, numbers, strict=True)
+    ]
+    if rows:
+        statement = update(pictures).where(pictures.c.id == bindparam("one"))
+        names = ("score", "deviation", "votes")
+        connection.execute(statement.values({name: bindparam(name) for name in names}), rows)
+
+
+def _comparisons(collection_id: int) -> Select[Any]:
+    """Comparisons that stand, by the collection of their left picture."""
+    return (
+        select(
+            comparisons.c.action_id,
+            actions.c.curator_id,
+            comparisons.c.left_id,
+            comparisons.c.right_id,
+            comparisons.c.outcome,
+            comparisons.c.repeats_id,
+            actions.c.at,
+        )
+        .join(actions, actions.c.id == comparisons.c.action_id)
+        .join(pictures, pictures.c.id == comparisons.c.left_id)
+        .where(_STANDS, pictures.c.collection_id == collection_id)
+    )
+
+
+def _table(rows: Sequence[Sequence[Any]], width: int) -> Ints:
+    return np.array([tuple(row) for row in rows], np.int64).reshape(-1, width)
+
+
+def _comparison(row: Row[Any]) -> Comparison:
+    return Comparison(**row._mapping)
