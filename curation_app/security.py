@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 LOCAL_HOSTS = ("localhost", "127.0.0.1")
 MAX_FORM_BYTES = 256 * 1024
 MAX_UPLOAD_BYTES = 512 * 1024 * 1024
-_MAX_UPLOAD_PARTS = 5000
+_MAX_UPLOAD_PARTS = 10_100
 _SESSION_DAYS = 30
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _OPEN = ("accounts.login", "accounts.enter", "static")
