@@ -22,16 +22,16 @@ from typing import IO, Any, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
-from core.collection import METADATA, CollectionItem, parse_metadata
+from core.collection import METADATA
 from core.data.decode import UnreadableError
 from core.errors import UserError
 from core.files import canonical_json, exclusive, write_json
 from curation_app.frozen import FORMAT, Revision, digest_lines, highest_number, revisions
 from curation_app.naming import Names
 from curation_app.opening import RECORD, Report
-from curation_app.records import Collection, Picture
+from curation_app.records import Collection
 from curation_app.store.pictures import pictures_of
-from curation_app.store.revisions import Kept, at_one_time, is_ranked, kept
+from curation_app.store.revisions import Decided, Kept, at_one_time, decided, is_ranked, kept
 from curation_app.workspace import Workspace
 
 _CHUNK = 500
@@ -45,9 +45,9 @@ class Row(NamedTuple):
     """A picture as a revision would list it."""
 
     picture_id: int
-    item: CollectionItem
+    values: dict[str, Any]
     text: str
-    """Its line in metadata.jsonl."""
+    """The same as canonical JSON: its line in metadata.jsonl."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -109,31 +109,26 @@ def _rows(connection: Connection, collection: Collection, chosen: Sequence[Kept]
     named.sort(key=operator.itemgetter(1))
     ranked = is_ranked(connection, collection.id)
     for some in _chunks(named):
-        found = {one.id: one for one in pictures_of(connection, [key for key, _ in some])}
+        found = decided(connection, [key for key, _ in some])
         for key, file_name in some:
-            item = _item(found[key], file_name, ranked=ranked)
-            yield Row(picture_id=key, item=item, text=canonical_json(item.row()))
+            values = _row(found[key], file_name, ranked=ranked)
+            yield Row(picture_id=key, values=values, text=canonical_json(values))
 
 
-def _item(picture: Picture, file_name: str, *, ranked: bool) -> CollectionItem:
-    """What its metadata said, with what was decided since.
+def _row(picture: Decided, file_name: str, *, ranked: bool) -> dict[str, Any]:
+    """What its metadata said (a row of `CollectionItem`), with what was decided since.
 
     Scores that it came with are on another scale than ours: where there are ours, they go.
     """
-    # An imported picture's own name may be one that no row can have.
-    row = json.loads(picture.item) | {"file_name": file_name}
-    (stated,), _ = parse_metadata(canonical_json(row))
-    score = None if ranked else stated.score
+    row: dict[str, Any] = json.loads(picture.item)
+    if ranked:
+        row["score"] = None
     if picture.votes:
-        score = round(picture.score, _SCORE_DIGITS) + 0.0  # never -0.0
-    return dataclasses.replace(
-        stated,
-        label=picture.label or None,
-        sha256=picture.sha256,
-        score=score,
-        tags=tuple(sorted(picture.tags)),
-        extra=stated.extra | ({"stars": picture.stars} if picture.stars else {}),
-    )
+        row["score"] = round(picture.score, _SCORE_DIGITS) + 0.0  # never -0.0
+    row |= {"file_name": file_name, "label": picture.label or None, "sha256": picture.sha256}
+    row["tags"] = list(picture.tags) or None
+    row["stars"] = picture.stars or row.get("stars")
+    return {key: value for key, value in row.items() if value is not None}
 
 
 def _freeze(
@@ -176,9 +171,9 @@ def _written(rows: Iterable[Row], plan: _Plan, file: IO[bytes]) -> Iterator[str]
     """Write rows to a file and count them, on their way to the digest."""
     for row in rows:
         file.write(row.text.encode() + b"\n")
-        plan.names.append((row.picture_id, row.item.file_name))
-        plan.counts[row.item.label or ""] += 1
-        plan.splits.update([row.item.split] if row.item.split else [])
+        plan.names.append((row.picture_id, row.values["file_name"]))
+        plan.counts[row.values.get("label", "")] += 1
+        plan.splits.update([row.values["split"]] if "split" in row.values else [])
         yield row.text
 
 

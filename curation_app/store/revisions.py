@@ -1,6 +1,7 @@
 """What a freeze reads: the pictures to keep, all at one point in time."""
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ from sqlalchemy import Connection, Engine, exists, select
 
 from curation_app.filters import Filter
 from curation_app.store.pictures import conditions
-from curation_app.store.schema import pictures
+from curation_app.store.schema import pictures, tags
 
 _MANY = 500
 
@@ -21,6 +22,20 @@ class Kept(NamedTuple):
     sha256: str
     place: str
     size_bytes: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Decided:
+    """What a picture came with, and what was decided about it."""
+
+    id: int
+    sha256: str
+    item: str
+    label: str
+    stars: int
+    votes: int
+    score: float
+    tags: tuple[str, ...] = ()
 
 
 @contextlib.contextmanager
@@ -41,6 +56,18 @@ def kept(connection: Connection, collection_id: int) -> list[Kept]:
     which = conditions(Filter(collection=collection_id, state="keep"))
     rows = connection.execute(select(*columns).where(which))
     return sorted((Kept(*row) for row in rows), key=lambda one: (one.place, one.name, one.sha256))
+
+
+def decided(connection: Connection, ids: Sequence[int]) -> dict[int, Decided]:
+    """Id to what was decided, of up to a few hundred pictures."""
+    tagged: dict[int, list[str]] = {}
+    for row in connection.execute(select(tags).where(tags.c.picture_id.in_(ids))):
+        tagged.setdefault(row.picture_id, []).append(row.tag)
+    columns = [pictures.c[field.name] for field in dataclasses.fields(Decided)[:-1]]
+    rows = connection.execute(select(*columns).where(pictures.c.id.in_(ids)))
+    return {
+        row.id: Decided(**row._mapping, tags=tuple(sorted(tagged.get(row.id, ())))) for row in rows
+    }
 
 
 def is_ranked(connection: Connection, collection_id: int) -> bool:
