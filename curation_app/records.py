@@ -115,7 +115,8 @@ class Change:
 
     picture_id: int
     field: str
-    """`state`, `stars`, `label`, `merged_into` (an id or empty), or `tag:NAME` (`1` or empty)."""
+    """`state`, `stars`, `label`, `merged_into` (an id or empty), `tag:NAME` (`1` or empty), or
+    `apart` (a name that pictures share which are no copies of each other, or empty)."""
     value: str
 
 

@@ -15,6 +15,13 @@ from curation_app.store.schema import actions, changes, comparisons, pictures, t
 
 TAG = "tag:"
 """Begins the field of a tag."""
+PRESENT = "present"
+"""The field of pictures that an action brought: while none of those stands, they are hidden."""
+APART = "apart"
+"""A field that the log alone holds: pictures with one value in one action are no copies."""
+_EACH_WORD = ("merged_into", APART)
+"""Recorded even where it holds already: what is merged into a picture says that this one is not
+merged itself, so that a redo of older merges never makes a circle."""
 _MANY = 500
 _STANDS = actions.c.id.not_in(select(undone.c.action_id))
 _WORK = actions.c.kind.not_in(("undo", "redo"))
@@ -27,27 +34,36 @@ def act(
     kind: str,
     wanted: Sequence[Change],
     *,
+    brought: Sequence[int] = (),
     key: str | None = None,
 ) -> Acted:
     """Record one action that gives these values; what holds already is left out.
 
-    `key` is the client's own name for the request: sent twice, it acts once.
+    `brought` are pictures on record that it shows, and that its undo hides again. `key` is the
+    client's own name for the request: sent twice, it acts once.
     """
     before = _acted_already(connection, curator_id, key)
     if before is not None:
         return before
+    _bring(connection, brought)
     ids = sorted({change.picture_id for change in wanted})
     if _lock(connection, ids) != len(ids):
         raise UserError("some of the pictures are gone: reload the page")
     fields = {change.field for change in wanted}
     held = _held(connection, ids, fields)
-    news = [one for one in wanted if held.get((one.picture_id, one.field), one.value) != one.value]
+    news = [
+        one
+        for one in wanted
+        if one.field in _EACH_WORD or held.get((one.picture_id, one.field), one.value) != one.value
+    ]
+    shown = {(one.picture_id, one.field): one.value for one in news}
+    news += [Change(picture_id=one, field=PRESENT, value="1") for one in brought]
     if not news:
         return Acted(action_id=None, picture_ids=[])
     action_id = _append(connection, curator_id, kind, key=key)
     rows = [{"action_id": action_id} | dataclasses.asdict(change) for change in news]
     connection.execute(insert(changes), rows)
-    _show(connection, {(one.picture_id, one.field): one.value for one in news})
+    _show(connection, shown)
     return Acted(action_id=action_id, picture_ids=sorted({one.picture_id for one in news}))
 
 
@@ -113,6 +129,7 @@ def undo(connection: Connection, curator_id: int, *, key: str | None = None) -> 
     target = last_done(connection, curator_id)
     if target is None:
         return Acted(action_id=None, picture_ids=[])
+    _refuse_to_hide_keepers(connection, target)
     action_id = _append(connection, curator_id, "undo", target=target, key=key)
     connection.execute(insert(undone).values(action_id=target))
     return Acted(action_id=action_id, picture_ids=_replay_action(connection, target))
@@ -134,10 +151,39 @@ def redo(connection: Connection, curator_id: int, *, key: str | None = None) -> 
 def replay(connection: Connection, collection_id: int) -> None:
     """Derive the values of all pictures of a collection from the log anew."""
     found = select(pictures.c.id).where(pictures.c.collection_id == collection_id)
-    ids = list(connection.execute(found.order_by(pictures.c.id)).scalars())
+    _derive(connection, connection.execute(found.order_by(pictures.c.id)).scalars())
+
+
+def _derive(connection: Connection, ids: Iterable[int]) -> None:
     for some in _chunks(ids):
         connection.execute(delete(tags).where(tags.c.picture_id.in_(some)))
         _show(connection, _replayed(connection, some))
+
+
+def _bring(connection: Connection, ids: Sequence[int]) -> None:
+    """Show pictures; of those that were here before, their rows may say other things now."""
+    for some in _chunks(ids):
+        known = select(changes.c.picture_id).where(changes.c.picture_id.in_(some)).distinct()
+        _derive(connection, connection.execute(known).scalars().all())
+        connection.execute(update(pictures).where(pictures.c.id.in_(some)).values(present=True))
+
+
+def _refuse_to_hide_keepers(connection: Connection, action_id: int) -> None:
+    """What another curator merged into a picture would be out of sight together with it."""
+    brought = (
+        select(changes.c.picture_id)
+        .where(changes.c.action_id == action_id, changes.c.field == PRESENT)
+        .scalar_subquery()
+    )
+    others = select(func.count()).where(
+        pictures.c.merged_into.in_(brought), pictures.c.id.not_in(brought), pictures.c.present
+    )
+    count = connection.execute(others).scalar_one()
+    if count:
+        raise UserError(
+            f"{count} pictures were merged into ones that would go: undo that merge first, "
+            "or ask the curator who merged them"
+        )
 
 
 def _append(
@@ -206,7 +252,7 @@ def _show(connection: Connection, values: _Values) -> None:
         if field.startswith(TAG):
             row = {"picture_id": picture_id, "tag": field.removeprefix(TAG)}
             (on if value else off).append(row)
-        else:
+        elif field != APART:
             plain.setdefault(field, []).append({"one": picture_id, "value": _typed(field, value)})
     for field, rows in plain.items():
         statement = update(pictures).where(pictures.c.id == bindparam("one"))
@@ -220,7 +266,9 @@ def _show(connection: Connection, values: _Values) -> None:
         connection.execute(gone.where(tags.c.tag == bindparam("name")), rows)
 
 
-def _typed(field: str, value: str) -> str | int | None:
+def _typed(field: str, value: str) -> str | int | bool | None:
+    if field == PRESENT:
+        return bool(value)
     if field == "merged_into":
         return int(value) if value else None
     return int(value) if field == "stars" else value
@@ -249,6 +297,9 @@ def _replayed(connection: Connection, ids: Sequence[int]) -> _Values:
         values |= {(row.id, "state"): "unseen", (row.id, "stars"): "0"}
         values |= {(row.id, "label"): row.first_label, (row.id, "merged_into"): ""}
         values |= {(row.id, TAG + tag): "1" for tag in json.loads(row.item).get("tags", [])}
+    brought = select(changes.c.picture_id).where(changes.c.picture_id.in_(ids))
+    for one in connection.execute(brought.where(changes.c.field == PRESENT)).scalars():
+        values[one, PRESENT] = ""
     standing = (
         select(changes.c.picture_id, changes.c.field, changes.c.value)
         .where(changes.c.picture_id.in_(ids))

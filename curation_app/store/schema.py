@@ -18,6 +18,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     event,
+    text,
 )
 
 from curation_app.records import OUTCOMES, ROLES, STATES
@@ -31,6 +32,11 @@ _ID = BigInteger().with_variant(Integer, "sqlite")
 
 def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({', '.join(repr(value) for value in values)})")
+
+
+def _only(condition: str) -> dict[str, Any]:
+    """Of an index: the rows that it holds."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
 meta = Table(
@@ -129,6 +135,15 @@ looks = Table(
     Column("thumbnail", LargeBinary, nullable=False),
 )
 
+searches = Table(
+    "searches",  # for copies: what the last one in each collection found
+    metadata,
+    Column("collection_id", ForeignKey("collections.id"), primary_key=True),
+    Column("at", Text, nullable=False),
+    # curation_app.copies packs it.
+    Column("found", LargeBinary, nullable=False),
+)
+
 flags = Table(
     "flags",
     metadata,
@@ -166,11 +181,12 @@ changes = Table(
     Column("id", _ID, primary_key=True),
     Column("action_id", ForeignKey("actions.id"), nullable=False),
     Column("picture_id", ForeignKey("pictures.id"), nullable=False),
-    # state, stars, label, merged_into, or tag:NAME
+    # state, stars, label, merged_into, apart, or tag:NAME
     Column("field", Text, nullable=False),
     Column("value", Text, nullable=False),
     Index("changes_by_picture", "picture_id", "field", "id"),
     Index("changes_by_action", "action_id"),
+    Index("changes_apart", "id", **_only("field = 'apart'")),
     sqlite_autoincrement=True,
 )
 
