@@ -39,29 +39,68 @@ def members(connection: Connection, collection_id: int) -> list[tuple[int, str]]
 
 
 def votes(connection: Connection, collection_id: int) -> Votes:
-    """Every vote that stands, of all curators."""
+    """Every vote that stands, of all curators.
+
+    Votes on a picture that was merged count for the one that it was merged into, and comparisons of
+    two that are one by now for nothing.
+    """
+    kept = _Kept(connection, collection_id)
     sign = case(OUTCOME_SIGNS, value=comparisons.c.outcome, else_=0)
     found = _comparisons(collection_id).with_only_columns(
         comparisons.c.left_id, comparisons.c.right_id, sign, actions.c.curator_id
     )
     judged = found.where(comparisons.c.outcome != "skip").order_by(actions.c.id)
+    # The stars that a merge gives to the kept picture are not the merging curator's own.
     last = (
         select(func.max(changes.c.id))
         .join(actions, actions.c.id == changes.c.action_id)
         .join(pictures, pictures.c.id == changes.c.picture_id)
-        .where(changes.c.field == "stars", _STANDS, pictures.c.collection_id == collection_id)
+        .where(changes.c.field == "stars", _STANDS, actions.c.kind != "merge")
+        .where(pictures.c.collection_id == collection_id)
         .group_by(changes.c.picture_id, actions.c.curator_id)
     )
     stars = (
         select(changes.c.picture_id, changes.c.value, actions.c.curator_id)
         .join(actions, actions.c.id == changes.c.action_id)
-        .where(changes.c.id.in_(last), changes.c.value != "0")
+        .where(changes.c.id.in_(last))
         .order_by(changes.c.id)
     )
+    pairs = kept.of(_table(connection.execute(judged).all(), 4), 2)
+    given = kept.of(_table([(a, int(b), c) for a, b, c in connection.execute(stars)], 3), 1)
+    words = {(a, c): (a, b, c) for a, b, c in given.tolist()}  # the last one of each curator
     return Votes(
-        pairs=_table(connection.execute(judged).all(), 4),
-        stars=_table([(a, int(b), c) for a, b, c in connection.execute(stars)], 3),
+        pairs=pairs[pairs[:, 0] != pairs[:, 1]],
+        stars=_table([word for word in words.values() if word[1]], 3),
     )
+
+
+class _Kept:
+    """What became of the merged pictures of a collection."""
+
+    def __init__(self, connection: Connection, collection_id: int) -> None:
+        merged = select(pictures.c.id, pictures.c.merged_into).where(
+            pictures.c.collection_id == collection_id, pictures.c.merged_into.is_not(None)
+        )
+        into = {row.id: row.merged_into for row in connection.execute(merged)}
+        self._ids = np.array(sorted(into), np.int64)
+        self._kept = np.array([_end(into, one) for one in sorted(into)], np.int64)
+
+    def of(self, rows: Ints, columns: int) -> Ints:
+        """Votes with the kept pictures' ids in the first columns."""
+        if len(self._ids):
+            ids = rows[:, :columns]
+            places = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
+            rows[:, :columns] = np.where(self._ids[places] == ids, self._kept[places], ids)
+        return rows
+
+
+def _end(into: dict[int, int], one: int) -> int:
+    """Where a chain of merges ends; one undo may leave a picture merged into a merged one."""
+    for _ in into:
+        if one not in into:
+            break
+        one = into[one]
+    return one
 
 
 def latest_comparisons(

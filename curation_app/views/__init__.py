@@ -1,9 +1,10 @@
 """The pages, a blueprint per noun."""
 
-from curation_app.views import accounts, api, packs, pictures, revisions, tasks
+from curation_app.views import accounts, api, duplicates, packs, pictures, revisions, tasks
 
 BLUEPRINTS = (
     accounts.blueprint,
+    duplicates.blueprint,
     packs.blueprint,
     pictures.blueprint,
     revisions.blueprint,
@@ -13,6 +14,7 @@ BLUEPRINTS = (
 
 PAGES = (
     ("pictures", "pictures.grid", "Pictures"),
+    ("duplicates", "duplicates.index", "Duplicates"),
     ("revisions", "revisions.index", "Revisions"),
     ("packs", "packs.index", "Packs"),
     ("api", "api.index", "API"),
