@@ -152,6 +152,19 @@ flags = Table(
     Index("flags_by_name", "flag", "picture_id"),
 )
 
+nearest = Table(
+    "nearest",  # of samples: the training picture that is most like each
+    metadata,
+    Column("picture_id", ForeignKey("pictures.id"), primary_key=True),
+    # Digest of the pinned dataset, and the place in it.
+    Column("dataset", Text, primary_key=True),
+    Column("place", Integer, nullable=False),
+    Column("distance", Float, nullable=False),
+    Column("mirrored", Boolean, nullable=False),
+    Column("copied", Boolean, nullable=False),
+    Index("nearest_by_distance", "dataset", "distance", "picture_id"),
+)
+
 tags = Table(
     "tags",  # the replay of the log
     metadata,

@@ -1,21 +1,38 @@
 """The pages, a blueprint per noun."""
 
-from curation_app.views import accounts, api, duplicates, packs, pictures, revisions, tasks
+from curation_app.views import (
+    accounts,
+    api,
+    duplicates,
+    packs,
+    pictures,
+    progress,
+    ranking,
+    revisions,
+    samples,
+    tasks,
+)
 
 BLUEPRINTS = (
     accounts.blueprint,
     duplicates.blueprint,
     packs.blueprint,
     pictures.blueprint,
+    progress.blueprint,
+    ranking.blueprint,
     revisions.blueprint,
+    samples.blueprint,
     tasks.blueprint,
     api.blueprint,  # last: it offers the routes of all others once more
 )
 
 PAGES = (
     ("pictures", "pictures.grid", "Pictures"),
+    ("ranking", "ranking.show", "Ranking"),
     ("duplicates", "duplicates.index", "Duplicates"),
     ("revisions", "revisions.index", "Revisions"),
+    ("samples", "samples.index", "Samples"),
+    ("progress", "progress.index", "Progress"),
     ("packs", "packs.index", "Packs"),
     ("api", "api.index", "API"),
     ("accounts", "accounts.index", "Account"),
