@@ -126,15 +126,22 @@ def likenesses(thumbs_nhwc: NDArray[np.uint8], pairs: Integers, *, least: float)
 
     `least` is what the correlation of grey must be; colours must agree too, unless one has none.
     """
-    found: list[Floats] = [np.empty(0, np.float32)]
+    likeness = np.zeros(len(pairs), np.float32)
+    features = _low_frequencies(thumbs_nhwc)
     for start in range(0, len(pairs), _BLOCK):
-        first, second = (thumbs_nhwc[rows] for rows in pairs[start : start + _BLOCK].T)
+        left, right = pairs[start : start + _BLOCK].T
+        # Detail makes pictures less alike: whole thumbnails agree less than their low frequencies.
+        cosine = np.einsum("nc,nc->n", features[left], features[right])
+        likely = np.flatnonzero(cosine >= least)
+        if not len(likely):
+            continue
+        first, second = thumbs_nhwc[left[likely]], thumbs_nhwc[right[likely]]
         grey = (_units(_grey(first)) * _units(_grey(second))).sum(axis=1)
         colour = (_units(_on_grey(first)) * _units(_on_grey(second))).sum(axis=1)
         greyscale = (_chroma(first) < _COLOURLESS) | (_chroma(second) < _COLOURLESS)
         clear = _has_clear(first) | _has_clear(second)
-        found.append(_likeness(grey, colour, greyscale, clear, least))
-    return np.concatenate(found)
+        likeness[start + likely] = _likeness(grey, colour, greyscale, clear, least)
+    return likeness
 
 
 def _joined(found: Sequence[tuple[Integers, Integers, Floats]]) -> Pairs:
