@@ -375,8 +375,8 @@ def test_the_size_limit_holds_whatever_the_server_states() -> None:
 
 
 def test_packed_bodies_are_unpacked_within_the_limit() -> None:
-    bomb = gzip.compress(png() + bytes(200 * 2**20), 9)
-    assert len(bomb) < 300_000
+    bomb = gzip.compress(png() + bytes(50 * 2**20), 9)
+    assert len(bomb) < 100_000
     hollow = b"\x78\x9c" + b"\0\0\0\xff\xff" * 100_000  # blocks that hold nothing
     answers = {
         "/gzip": says(gzip.compress(png()), Content_Encoding="gzip"),
@@ -450,7 +450,14 @@ def test_silence_is_not_waited_for() -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        *(b"", b"\r\n", b"SSH-2.0-OpenSSH_9\r\n", b"HTTP/1.1 abc\r\n\r\n", b"+PONG\r\n"),
+        *(
+            b"",
+            b"\r\n",
+            b"\x1b[31mred\x07\r\n",
+            b"SSH-2.0-OpenSSH_9\r\n",
+            b"HTTP/1.1 abc\r\n\r\n",
+            b"+PONG\r\n",
+        ),
         b"HTTP/1.1 200 OK\r\nX: " + b"a" * 70_000,
         b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",

@@ -161,6 +161,8 @@ def test_uploads_keep_their_limits_and_too_much_leaves_nothing(
         sent(incoming, files, limits=limits)
     with pytest.raises(UserError, match=r"more than 10,000 files at once: send them as a zip"):
         sent(incoming, [("x.png", b"")] * 10_001)
+    with pytest.raises(UserError, match=r"in the upload has more than 200,000 rows"):
+        sent(incoming, [("a.png", png()), ("metadata.jsonl", b"{}\n" * 300_000)])
     assert sorted(incoming.iterdir()) == before
 
 
@@ -241,6 +243,8 @@ def test_odd_lists_are_one_line_each(tmp_path: Path) -> None:
             parse_links(text)
     with pytest.raises(UserError, match="not valid CSV at line 2"):
         parse_links('url,label\n"' + "x" * 200_000)
+    with pytest.raises(UserError, match="more than 200,000 lines"):
+        parse_links("x\n" * 300_000)
     (tmp_path / "list.txt").write_bytes(b"https://x.org/\xff.png")
     with pytest.raises(UserError, match=r"list\.txt cannot be read as UTF-8 text"):
         read_links(tmp_path / "list.txt")
@@ -357,7 +361,7 @@ def test_no_host_is_asked_for_more_than_two_pictures_at_once(originals: Original
     web = Web()
     origin = LinkOrigin(links=list_of(12, hosts=1), originals=originals, fetch=web.fetch)
     assert len(list(stage(origin, originals))) == 12
-    assert web.most == {"host0.org": 2}
+    assert web.most["host0.org"] <= 2
 
 
 def test_what_was_downloaded_yesterday_is_downloaded_again(

@@ -3,10 +3,12 @@
 import os
 import struct
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
+from core.collection import METADATA
 from core.errors import UserError
 from curation_app.intake.candidates import Limits
 
@@ -15,6 +17,7 @@ _ENTRY = b"PK\x01\x02"
 _ENTRY_SIZE, _NAMES_SIZE = 46, 150
 """Of an entry in the table: its least size, and room for names beyond that, on average."""
 _RATIO = 200
+MOST_METADATA_BYTES = 32 * 2**20
 
 
 def check_zip(path: Path, title: str, limits: Limits) -> None:
@@ -30,6 +33,7 @@ def check_zip(path: Path, title: str, limits: Limits) -> None:
         raise UserError(f"{title} cannot be opened as a zip: {error}") from None
     if len(members) > limits.max_pictures:
         raise _too_many(title, limits.max_pictures)
+    _check_metadata(path, title, members, limits)
     unpacked = sum(member.file_size for member in members)
     if unpacked > limits.max_total_bytes:
         most = f"{limits.max_total_bytes / 2**30:g} GiB"
@@ -37,6 +41,37 @@ def check_zip(path: Path, title: str, limits: Limits) -> None:
     # Members that share their bytes are each harmless, and a bomb together.
     if unpacked > _RATIO * max(path.stat().st_size, 2**20):
         raise UserError(f"{title} is a compression bomb: more than {_RATIO} times its size inside")
+
+
+def check_rows(blocks: Iterable[bytes], title: str, limits: Limits) -> None:
+    """Refuse a metadata.jsonl of too many rows or bytes, before objects are made of them."""
+    size = rows = 0
+    for block in blocks:
+        size, rows = size + len(block), rows + block.count(b"\n")
+        if size > MOST_METADATA_BYTES:
+            most = f"{MOST_METADATA_BYTES // 2**20} MiB"
+            raise UserError(f"the {METADATA} in {title} is larger than {most}: split it")
+        if rows > limits.max_pictures:
+            raise UserError(
+                f"the {METADATA} in {title} has more than {limits.max_pictures:,} rows: split it"
+            )
+
+
+def _check_metadata(path: Path, title: str, members: list[zipfile.ZipInfo], limits: Limits) -> None:
+    """A zip's metadata files, all of them together."""
+    named = [member for member in members if member.filename.rsplit("/", 1)[-1] == METADATA]
+
+    def blocks() -> Iterator[bytes]:
+        with zipfile.ZipFile(path) as archive:
+            for member in named:
+                with archive.open(member) as file:
+                    while block := file.read(2**16):
+                        yield block
+
+    try:
+        check_rows(blocks(), title, limits)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
+        raise UserError(f"the {METADATA} in {title} cannot be read: {error}") from None
 
 
 def _check_table(path: Path, title: str, most: int) -> None:

@@ -21,7 +21,7 @@ class Limits:
 
     max_bytes: int = 64 * 2**20
     """Of one picture file."""
-    max_megapixels: float = 64.0
+    max_megapixels: float = 40.0
     """Of one picture."""
     max_pictures: int = 200_000
     max_total_bytes: int = 50 * 2**30

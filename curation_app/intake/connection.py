@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from curation_app.intake.addresses import Address, Place, RefusedError
+from curation_app.intake.words import clean
 
 AGENT = "Menagerie picture import"
 
@@ -147,4 +148,4 @@ class _Reader(io.RawIOBase):
 
 
 def _plain(error: Exception) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__
+    return clean(str(error))[:120] or type(error).__name__

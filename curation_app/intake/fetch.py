@@ -226,7 +226,7 @@ def _retry_after_s(text: str | None) -> float | None:
         return float(text[:9])
     try:
         when = email.utils.parsedate_to_datetime(text)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError, IndexError):
         return None
     if when.tzinfo is None:
         when = when.replace(tzinfo=datetime.UTC)

@@ -27,6 +27,7 @@ from curation_app.intake.words import clean
 
 MOST_BYTES = 32 * 2**20
 """Of a list of URLs."""
+_MOST_LINES = 200_000
 _COLUMNS = {
     "url": ("url", "image_url", "imageurl", "link", "href", "address"),
     "label": ("label", "class", "category"),
@@ -76,6 +77,8 @@ def parse_links(text: str) -> LinkList:
     or spaces, its class and then its licence. Empty lines and those that begin with # are passed
     over.
     """
+    if len(text) > MOST_BYTES or text.count("\n") > _MOST_LINES:
+        raise UserError(f"the list has more than {_MOST_LINES:,} lines: split it")
     lines = text.removeprefix("\ufeff").splitlines()
     first = lines[0].strip().lower() if lines else ""
     header = _header(first)

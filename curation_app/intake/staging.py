@@ -7,7 +7,6 @@ already are neither written nor checked a second time. Nothing is ever half ther
 import collections
 import dataclasses
 import datetime
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -18,17 +17,15 @@ from core.errors import UserError
 from core.files import canonical_json
 from core.images import Picture, png_bytes
 from curation_app.intake.candidates import UNLABELLED, Candidate, Limits
+from curation_app.intake.decoding import in_turn
 from curation_app.intake.originals import Originals
 from curation_app.intake.origins import Brought, Origin, source_line, trouble
 from curation_app.intake.words import clean_label, clean_name, clean_note, clean_tags
 
 _EXTRA_LENGTH = 64 * 2**10
-_WORKERS = 4
+_WORKERS = 8
 _HELD_BYTES = 96 * 2**20
 """Of pictures that were read and wait to be checked."""
-
-# Decoding takes several bytes per pixel: few at a time, so that a few large pictures fit.
-_decoding = threading.Semaphore(2)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -182,13 +179,14 @@ class _Stager:
 
     def _checked(self, data: bytes) -> Any:
         """Decode the picture, as nothing less tells that it is one; what `look` made of it."""
-        with _decoding:
-            pixels = decode(
-                data,
-                enough_px=self.manner.enough_px,
-                max_megapixels=self.manner.limits.max_megapixels,
-            )
-            return self.manner.look(data, pixels) if self.manner.look else None
+        manner = self.manner
+
+        def check() -> Any:
+            most = manner.limits.max_megapixels
+            pixels = decode(data, enough_px=manner.enough_px, max_megapixels=most)
+            return manner.look(data, pixels) if manner.look else None
+
+        return in_turn(data, check)
 
 
 def _length(brought: Brought) -> int:

@@ -13,6 +13,7 @@ from core.collection import METADATA, unsafe_name
 from core.data.decode import SUFFIXES, UnreadableError
 from core.data.sources import Entry, Listing, arrange, without_wrapper
 from core.errors import UserError
+from curation_app.intake.archives import check_rows
 from curation_app.intake.candidates import UNLABELLED, Limits
 from curation_app.intake.formats import LONGEST_MAGIC, sniff
 from curation_app.intake.origins import Brought, Origin, SourceOrigin, trouble
@@ -160,7 +161,7 @@ def _copy(head: bytes, stream: IO[bytes], path: Path, most: int) -> int:
 
 def _sort(name: str, number: int, head: bytes, path: Path, spooled: _Spooled) -> None:
     """Into zips, pictures and what is neither."""
-    last = PurePosixPath(name).name
+    last = _last(name)
     found = sniff(head)
     danger = unsafe_name(name)
     if danger:
@@ -173,6 +174,10 @@ def _sort(name: str, number: int, head: bytes, path: Path, spooled: _Spooled) ->
         spooled.pictures[_unused(name + found.suffix, number, spooled)] = path
     else:
         spooled.rejected[name] = "neither a picture nor a zip"
+
+
+def _last(name: str) -> str:
+    return name.rsplit("/", 1)[-1]
 
 
 def _plain_name(name: str) -> str:
@@ -197,6 +202,8 @@ def _parts(
 ) -> tuple[tuple[str, Origin], ...]:
     parts: list[tuple[str, Origin]] = []
     if spooled.pictures:
+        tables = [path for name, path in spooled.pictures.items() if _last(name) == METADATA]
+        check_rows((path.read_bytes() for path in tables), "the upload", limits)
         parts.append(("", _loose(spooled.pictures, default_label, about)))
     for name, path in spooled.zips.items():
         prefix = f"{name}/" if len(spooled.zips) > 1 or spooled.pictures else ""
