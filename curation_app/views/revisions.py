@@ -25,6 +25,7 @@ from curation_app.store import collections
 from curation_app.store.revisions import at_one_time, ids_of_digests
 from curation_app.tasks import Task
 from curation_app.views.pictures import counted, state_counts
+from curation_app.views.ranking import judge
 
 NOW = "now"
 """Stands for the present state where revisions are compared."""
@@ -51,9 +52,10 @@ def freeze() -> ResponseReturnValue:
     """Freeze the pictures to keep, of all classes, in the background."""
     app, collection, by = get_app(), wanted_collection(), curator().name
     folder = freezing.folder_of(collection, app.settings.revisions)
-    pages = url_for("revisions.index")
+    pages, fitter = url_for("revisions.index"), judge()
 
     def work(task: Task) -> None:
+        fitter.refit(collection.id)  # between refits, scores depend on the votes' order
         revision, is_new = freezing.freeze(
             app.engine, app.workspace, collection, folder, by=by, report=task.report
         )
