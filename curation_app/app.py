@@ -127,7 +127,10 @@ def _for_templates() -> dict[str, object]:
         "came_from": lambda: _hidden("to", request.full_path.rstrip("?")),
         "curator": g.get("curator"),
         "share": get_app().settings.share,
-        "running": [task for task in get_app().tasks.all() if not task.finished],
+        # Strangers are not told what is going on.
+        "running": [
+            task for task in get_app().tasks.all() if "curator" in g and not task.finished
+        ],
     }
 
 

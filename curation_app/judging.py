@@ -14,7 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine
 
-from curation_app.ranking import Live, PairVotes, StarVotes, fit, next_pair
+from curation_app.ranking.live import Live
+from curation_app.ranking.model import fit
+from curation_app.ranking.pairing import next_pair
+from curation_app.ranking.votes import PairVotes, StarVotes
 from curation_app.records import Acted, Comparison
 from curation_app.store import ranking
 from curation_app.store.engine import writing
@@ -108,7 +111,7 @@ class Judge:
             if members is None or len(members) < 2:
                 return None
             self._forget_old(board)
-            pair = next_pair(board.live, members, self._random, busy=list(board.handed_out))
+            pair = next_pair(board.live, members, self._random, in_flight=list(board.handed_out))
             if pair is None:
                 return None
             board.handed_out[min(pair), max(pair)] = time.monotonic() + _HANDED_OUT_S

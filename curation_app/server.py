@@ -10,6 +10,7 @@ from flask import Flask
 from waitress.server import BaseWSGIServer, create_server
 
 from core.errors import UserError
+from curation_app.accounts import add_admin
 from curation_app.app import create_app
 from curation_app.context import EXTENSION, App, Settings
 from curation_app.security import LOCAL_HOSTS, MAX_UPLOAD_BYTES
@@ -83,6 +84,9 @@ class ServeSettings:
 
 def serve(folders: Sequence[Path], settings: ServeSettings) -> None:
     """Open collections and serve them until interrupted; prints the URL when they can be opened."""
+    if settings.add_admin is not None:
+        add_admin(folders, settings)
+        return
     # The port comes first: better to fail before a large collection has been read.
     with _listen(settings) as listening:
         app = create_app(folders, settings.app_settings())
@@ -100,6 +104,7 @@ def serve(folders: Sequence[Path], settings: ServeSettings) -> None:
 
 def make_server(app: Flask, listening: socket.socket) -> BaseWSGIServer:
     """A production server on a socket that is bound already."""
+    parts: App = app.extensions[EXTENSION]
     server = create_server(
         app,
         sockets=[listening],
@@ -107,7 +112,8 @@ def make_server(app: Flask, listening: socket.socket) -> BaseWSGIServer:
         ident=None,
         channel_timeout=60,
         max_request_body_size=MAX_UPLOAD_BYTES,
-        clear_untrusted_proxy_headers=True,
+        # Flask takes them, and from a proxy alone: security.protect.
+        clear_untrusted_proxy_headers=not parts.settings.behind_proxy,
     )
     assert isinstance(server, BaseWSGIServer)  # one socket, one server
     return server

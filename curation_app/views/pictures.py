@@ -40,6 +40,7 @@ from curation_app.records import (
     Picture,
     as_json,
 )
+from curation_app.security import own_page
 from curation_app.store import actions, collections, pictures
 from curation_app.wording import parse_change
 
@@ -207,9 +208,7 @@ def acted(result: Acted) -> ResponseReturnValue:
 
 def back(place: str | None = None) -> str:
     """The page that a form came from: its `to`, when that is one of ours."""
-    to = request.form.get("to", "")
-    if not to.startswith("/") or to.startswith(("//", "/\\")) or any(ord(c) < 33 for c in to):
-        to = url_for("pictures.grid")
+    to = own_page(request.form.get("to", "")) or url_for("pictures.grid")
     return to if place is None else f"{to.partition('#')[0]}#{place}"
 
 

@@ -176,6 +176,8 @@ def _comparison() -> Comparison:
 def _collection_of_pair(connection: Connection, comparison: Comparison) -> Collection:
     found = pictures.pictures_of(connection, [comparison.left_id, comparison.right_id])
     ids = {picture.collection_id for picture in found}
+    if comparison.left_id == comparison.right_id:
+        raise UserError("a picture cannot be compared with itself")
     if len(found) != 2 or len(ids) != 1:
         raise UserError("these are not two pictures of one collection: reload the page")
     return next(one for one in collections.all_collections(connection) if one.id in ids)
