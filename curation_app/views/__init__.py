@@ -4,6 +4,7 @@ from curation_app.views import (
     accounts,
     api,
     duplicates,
+    merging,
     packs,
     pictures,
     progress,
@@ -16,6 +17,7 @@ from curation_app.views import (
 BLUEPRINTS = (
     accounts.blueprint,
     duplicates.blueprint,
+    merging.blueprint,
     packs.blueprint,
     pictures.blueprint,
     progress.blueprint,
@@ -30,6 +32,7 @@ PAGES = (
     ("pictures", "pictures.grid", "Pictures"),
     ("ranking", "ranking.show", "Ranking"),
     ("duplicates", "duplicates.index", "Duplicates"),
+    ("merging", "merging.index", "Bring in"),
     ("revisions", "revisions.index", "Revisions"),
     ("samples", "samples.index", "Samples"),
     ("progress", "progress.index", "Progress"),
