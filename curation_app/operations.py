@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from curation_app.filters import MAX_TEXT, ORDERS
-from curation_app.records import STATES
+from curation_app.records import OUTCOMES, STATES
 from curation_app.schemas import ANY, NUMBER, TEXT, TRUTH, many, or_null, ref, thing
 
 INTRODUCTION = (
@@ -17,9 +17,13 @@ INTRODUCTION = (
     "the last page ended with."
 )
 PEOPLE_ONLY = frozenset(
-    {"accounts.login", "accounts.enter", "accounts.leave", "accounts.leave_everywhere"}
+    {
+        *("accounts.login", "accounts.enter", "accounts.leave", "accounts.leave_everywhere"),
+        "ranking.show",
+    }
 )
-"""Routes that the API does not offer: sessions are for browsers, scripts have tokens."""
+"""Routes that the API does not offer: sessions are for browsers, scripts have tokens; and the page
+of ranking hands out pairs, for which scripts have a route of their own."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,6 +81,10 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "after": _number("The page after this one: the id, or the number, that the last ended with."),
     "before": _number("The page before the picture of this id."),
     "download": _choice("1: to be saved under its own name.", "1"),
+    "distance": _number("Near copies differ in at most so many of 64 bits.", 16),
+    "augmented": _choice("0: without shifted, turned, zoomed or mirrored copies.", "0", "1"),
+    "kind": _text("Only this kind of copies."),
+    "without": _text("A tag whose samples the export leaves out; may come several times."),
     "against": _text("Another revision, or `now`: what differs is answered as well."),
 }
 """URL arguments by name: each means the same everywhere."""
@@ -87,6 +95,9 @@ FILTER = (
 )
 _IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _PICTURES = {"type": "array", "items": {"type": "integer"}, "description": "Ids of pictures."}
+_GROUP = {
+    "group": many({"type": "string", "description": "Ids of one group, with commas between."}),
+}
 _ACTED = Operation(takes_key=True, answer=ref("Acted"), answers="What it changed.")
 
 OPERATIONS: dict[str, Operation] = {
@@ -118,6 +129,55 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "pictures.undo": _ACTED,
     "pictures.redo": _ACTED,
+    "ranking.following": Operation(
+        query=("collection", "label"),
+        answer=ref("Pair"),
+        answers="Two pictures to compare; `repeats` is to be sent back with the answer.",
+    ),
+    "ranking.judged": Operation(
+        form={
+            "left": NUMBER,
+            "right": NUMBER,
+            "outcome": {"enum": list(OUTCOMES)},
+            "repeats": NUMBER,
+        },
+        required=("left", "right", "outcome"),
+        takes_key=True,
+        answers="The two pictures with their new scores.",
+    ),
+    "ranking.refit": Operation(query=("collection", "label"), answers="The work that it began."),
+    "progress.index": Operation(query=("collection",), answer=ref("Progress")),
+    "duplicates.index": Operation(
+        query=("collection", "distance", "augmented", "kind", "label", "after", "before"),
+        answer={
+            "type": "object",
+            "properties": {"groups": many(ref("Copies")), "found": NUMBER},
+            "required": ["groups", "found"],
+        },
+    ),
+    "duplicates.merged": Operation(query=("collection", "after")),
+    "duplicates.apart": Operation(query=("collection", "after")),
+    "duplicates.search": Operation(query=("collection",), starts_work=True),
+    "duplicates.merge": dataclasses.replace(
+        _ACTED,
+        form={
+            **_GROUP,
+            "keep": _PICTURES | {"description": "Ids of the pictures to keep."},
+            "label": TEXT,
+            "only": {"type": "integer", "description": "The first id of the one group meant."},
+        },
+        required=("group",),
+    ),
+    "duplicates.tell_apart": dataclasses.replace(_ACTED, form=_GROUP, required=("group",)),
+    "duplicates.bring_together": dataclasses.replace(_ACTED, form=_GROUP, required=("group",)),
+    "duplicates.separate": dataclasses.replace(
+        _ACTED, form={"picture": _PICTURES, "kept": _PICTURES}
+    ),
+    "samples.index": Operation(query=("collection", "without")),
+    "samples.approve": Operation(query=("collection",)),
+    "samples.search": Operation(query=("collection",), starts_work=True),
+    "samples.closest": Operation(query=("collection", "after")),
+    "samples.training": Operation(media_types=("image/png",)),
     "tasks.index": Operation(answer=thing(tasks=many(ref("Task")))),
     "tasks.show": Operation(answer=ref("Task")),
     "packs.index": Operation(

@@ -52,7 +52,7 @@ class ClassProgress:
     """Pictures with comparisons or stars."""
     votes_per_picture: float
     stability: float
-    """Expected Spearman correlation of the order with the truth."""
+    """Expected Spearman correlation of the order with the truth; 0 without votes."""
     needed: int | None
     """Further comparisons until the order is stable; None when that cannot be told."""
     centres: list[float]
@@ -235,16 +235,17 @@ def _class(
         live.votes[members].astype(np.float64),
         spread=live.scores.spread,
     )
-    counts = np.histogram(np.clip(scores[votes > 0], edges[0], edges[-1]), edges)[0]
+    voted = votes > 0
+    counts = np.histogram(np.clip(scores[voted], edges[0], edges[-1]), edges)[0]
     return ClassProgress(
         label=label,
         pictures=len(states),
         states=by_state,
         decided=1 - by_state["unseen"] / len(states),
         starred=int((stars > 0).sum()),
-        voted=int((votes > 0).sum()),
+        voted=int(voted.sum()),
         votes_per_picture=float(votes.mean()),
-        stability=found.correlation,
+        stability=max(0.0, found.correlation) if voted.any() or len(votes) < 2 else 0.0,
         needed=found.comparisons_needed,
         centres=[round(float(one), 2) for one in (edges[1:] + edges[:-1]) / 2],
         counts=[int(one) for one in counts],

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from curation_app.packs import Broken
+from curation_app.progress import Figures
 from curation_app.records import ROLES, STATES, Picture
 from curation_app.tasks import Task
 
@@ -58,6 +59,8 @@ def _of_type(hint: Any) -> dict[str, Any]:
     if isinstance(hint, types.UnionType):
         (one,) = [argument for argument in arguments if argument is not types.NoneType]
         return or_null(_of_type(one))
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return of_record(hint)
     if typing.get_origin(hint) in (tuple, list):
         return many(_of_type(arguments[0]))
     if typing.get_origin(hint) in (dict, Mapping):
@@ -130,6 +133,16 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         next=or_null(NUMBER),
     ),
     "BrokenPack": of_record(Broken),
+    "Progress": of_record(Figures),
+    "Pair": thing(left=ref("Picture"), right=ref("Picture"), label=TEXT, repeats=or_null(NUMBER)),
+    "Copies": thing(
+        ids=many(NUMBER),
+        kind=TEXT,
+        likeness=FIGURE,
+        labels=many(TEXT),
+        keep=NUMBER,
+        pictures=many(ref("Picture")),
+    ),
     "Sticker": thing(
         pack=TEXT,
         number=NUMBER,

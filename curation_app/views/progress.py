@@ -27,7 +27,7 @@ _QUICK_S = 0.3
 _QUICK_ACTIONS = 20_000
 _KEPT_S = 1.0
 _RESTS = 30
-"""Figures are kept for so many times as long as counting took."""
+"""Figures that take longer are kept for so many times as long as counting took."""
 
 blueprint = Blueprint("progress", __name__, url_prefix="/progress")
 
@@ -45,7 +45,7 @@ class Kept:
     def is_fresh(self) -> bool:
         """Whether they need not be made anew yet."""
         age_s = time.monotonic() - self.made_s
-        return age_s < max(_KEPT_S, _RESTS * self.took_s)
+        return age_s < (_KEPT_S if self.took_s < _QUICK_S else _RESTS * self.took_s)
 
 
 @blueprint.get("/")
