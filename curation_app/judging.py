@@ -121,7 +121,7 @@ class Judge:
         self, connection: Connection, collection_id: int, curator_id: int, comparison: Comparison
     ) -> None:
         """Take a new judgement in, and write what it moved, in the transaction that records it."""
-        board = self.board(collection_id)
+        board = self._known(collection_id)
         left, right = board.number(comparison.left_id), board.number(comparison.right_id)
         if left is None or right is None:
             return
@@ -133,18 +133,23 @@ class Judge:
             board.live.compare(left, right, sign, curator_id)
             board.votes += 1
             ranking.write_scores(connection, *board.rows((left, right)))
-        if board.votes >= _ENOUGH_VOTES:
-            self._refit_later(board)
 
     def board(self, collection_id: int) -> Board:
-        """The scores of a collection; stale ones are fitted anew, in the background if large."""
+        """The scores of a collection, fitted anew where that is due, in the background if large.
+
+        Not inside a transaction that writes: what a fit changes is written in others.
+        """
+        board = self._known(collection_id)
+        if board.stale or board.votes >= _ENOUGH_VOTES:
+            return self._refit_later(board)
+        return board
+
+    def _known(self, collection_id: int) -> Board:
         with self._lock:
             board = self._boards.get(collection_id)
             if board is None:
                 board = self._boards[collection_id] = self._fitted(collection_id)
-        if board.stale:
-            return self._refit_later(board)
-        return board
+            return board
 
     def listen(self, acted: Acted) -> None:
         """After each action: undo, stars, moved and merged pictures change what scores rest on."""

@@ -63,7 +63,7 @@ def following() -> ResponseReturnValue:
     collection, label = _asked_for()
     chosen = None if label is None else _pair(collection, label)
     if chosen is None:
-        abort(404, "There are not two pictures of this class to compare.")
+        abort(404, "There is no pair left to compare in this class.")
     left, right, asked = chosen
     return jsonify(left=as_json(left), right=as_json(right), label=label, repeats=asked.repeats_id)
 
