@@ -128,9 +128,7 @@ def _for_templates() -> dict[str, object]:
         "curator": g.get("curator"),
         "share": get_app().settings.share,
         # Strangers are not told what is going on.
-        "running": [
-            task for task in get_app().tasks.all() if "curator" in g and not task.finished
-        ],
+        "running": [task for task in get_app().tasks.all() if "curator" in g and not task.finished],
     }
 
 

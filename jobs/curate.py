@@ -8,7 +8,6 @@ command goes on from there.
 import dataclasses
 import sys
 from collections.abc import Sequence
-from itertools import takewhile
 from pathlib import Path
 
 from curation_app.opening import kind_of
@@ -43,7 +42,7 @@ class CurateFlags:
 def main(argv: Sequence[str] | None = None) -> int:
     """The `menagerie curate` command."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if any(takewhile(lambda text: not text.startswith("-"), arguments)):
+    if arguments and not arguments[0].startswith("-"):
         arguments.insert(0, "--collection")
     return run_verb(VERB, arguments)
 
