@@ -1,11 +1,10 @@
-"""Curate pictures in the browser: `python -m curation_app PICTURES`; flags as `menagerie curate`."""
+"""Curate pictures in the browser: `python -m curation_app PICTURES`; `--help` lists the flags."""
 
 import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-
 
 from core.errors import UserError
 from curation_app.server import ServeSettings, serve

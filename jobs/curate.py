@@ -1,8 +1,8 @@
 """Curate pictures in the browser: python jobs/curate.py PICTURES... [SAMPLES...]
 
-Look through collections and sample sets, rank, tag and merge pictures, say which to keep, and freeze
-those as a revision that `prepare` reads. Everything is recorded the moment it is said; the same
-command goes on from there.
+Look through collections and sample sets, rank, tag and merge pictures, say which to keep, and
+freeze those as a revision that `prepare` reads. Everything is recorded the moment it is said; the
+same command goes on from there.
 """
 
 import dataclasses
