@@ -17,7 +17,6 @@ from curation_app.ranking.stability import outlook
 from curation_app.ranking.votes import PairVotes
 from curation_app.records import STATES
 from curation_app.store import progress as store
-from curation_app.store import ranking
 
 KINDS = {"compare": "comparisons", "stars": "stars", "state": "keep, maybe, reject"}
 """Kinds of actions that have a series of their own; all others are one together."""
@@ -122,7 +121,7 @@ def figures(connection: Connection, collection_id: int, board: Board) -> Figures
     """Count, and measure how far the votes agree; `board` holds the collection's scores."""
     done = store.done(connection, collection_id, digits_for(store.span(connection)))
     curators = by_curator(connection, done, collection_id)
-    votes = _pair_votes(ranking.votes(connection, collection_id).pairs)
+    votes = _pair_votes(store.pairs(connection, collection_id))
     names = store.names(connection)
     return Figures(
         made_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -1,12 +1,17 @@
 """How far curating is: sums over pictures and over the log, made by the database."""
 
+import itertools
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select, true, union_all
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import ColumnElement, Connection, Row, case, func, select, true, union_all
 
+from curation_app.store.ranking import OUTCOME_SIGNS
 from curation_app.store.schema import actions, changes, comparisons, curators, pictures, undone
 
 _STANDS = actions.c.id.not_in(select(undone.c.action_id))
+_AT_ONCE = 20_000
 _WORK = actions.c.kind.not_in(("undo", "redo"))
 
 
@@ -72,6 +77,22 @@ def outcomes(connection: Connection, collection_id: int) -> list[Row[Any]]:
         .group_by(actions.c.curator_id, comparisons.c.outcome)
     )
     return list(connection.execute(found))
+
+
+def pairs(connection: Connection, collection_id: int) -> NDArray[np.int64]:
+    """Left, right, outcome (1, 0, -1: left, tie, right) and curator of each comparison, M × 4.
+
+    Those that stand, without skipped ones, the oldest first.
+    """
+    sign = case(OUTCOME_SIGNS, value=comparisons.c.outcome, else_=0)
+    found = (
+        select(comparisons.c.left_id, comparisons.c.right_id, sign, actions.c.curator_id)
+        .join(actions, actions.c.id == comparisons.c.action_id)
+        .where(_STANDS, comparisons.c.outcome != "skip", _compared_in(connection, collection_id))
+        .order_by(comparisons.c.action_id)
+    )
+    numbers = itertools.chain.from_iterable(connection.execute(found).yield_per(_AT_ONCE))
+    return np.fromiter(numbers, np.int64).reshape(-1, 4)
 
 
 def _about(connection: Connection, collection_id: int) -> ColumnElement[bool]:
