@@ -150,7 +150,8 @@ def _user_error(error: UserError) -> ResponseReturnValue:
 
 
 def _database_error(error: DBAPIError) -> ResponseReturnValue:
-    return _complain(f"Nothing was recorded: the database says “{error.orig}”. Try again.", 503)
+    lost = "" if request.method == "GET" else "Nothing was recorded: "
+    return _complain(f"{lost}the database says “{error.orig}”. Try again.", 503)
 
 
 def _complain(message: str, status: int) -> ResponseReturnValue:
