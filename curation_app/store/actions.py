@@ -180,9 +180,10 @@ def _refuse_to_hide_keepers(connection: Connection, action_id: int) -> None:
     )
     count = connection.execute(others).scalar_one()
     if count:
+        what = "1 picture was" if count == 1 else f"{count} pictures were"
         raise UserError(
-            f"{count} pictures were merged into ones that would go: undo that merge first, "
-            "or ask the curator who merged them"
+            f"{what} merged into ones that would go: undo that merge first, or ask the curator "
+            "who merged them"
         )
 
 

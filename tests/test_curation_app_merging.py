@@ -1,0 +1,648 @@
+"""Bringing pictures in, from wherever they come, as one action that can be undone."""
+
+import io
+import json
+import os
+import re
+import threading
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from PIL import Image
+from sqlalchemy import select
+from werkzeug.test import TestResponse
+
+from core.files import digest_bytes
+from curation_app import merging
+from curation_app.intake.candidates import Candidate
+from curation_app.records import Change
+from curation_app.security import MAX_FORM_BYTES, MAX_UPLOAD_BYTES
+from curation_app.store import accounts, actions, pictures
+from curation_app.store.engine import writing
+from curation_app.store.schema import pictures as table
+from curation_app.tasks import Task
+from curation_app.views import merging as view
+from tests.curating import (
+    JSON,
+    app_of,
+    ids_in,
+    make_collection,
+    open_app,
+    picture,
+    post,
+    states_in,
+    token_in,
+    vote,
+)
+from tests.sharing import client_of, open_shared
+from tests.test_curation_app_intake_fetch import HERE, Rules, says, serving
+
+Files = list[tuple[str, bytes]]
+NEW = picture(5000)
+CAT_0, CAT_1, DOG_0 = picture(0), picture(1), picture(1000)
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Path:
+    return make_collection(tmp_path / "pets")
+
+
+def zipped(files: Files) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files:
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def encoded(data: bytes, kind: str = "WEBP") -> bytes:
+    """The same picture in other bytes."""
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(data)).save(buffer, kind, lossless=True, quality=90)
+    return buffer.getvalue()
+
+
+def begin(client: FlaskClient, source: str, into: int | None = None, **form: Any) -> TestResponse:
+    where = "/bring-in/" if into is None else f"/bring-in/?collection={into}"
+    return post(client, where, plain=True, **{"from": source}, **form)
+
+
+def upload(client: FlaskClient, files: Files) -> str:
+    """Where the import of these files is to be decided."""
+    answer = begin(client, "files", files=[(io.BytesIO(data), name) for name, data in files])
+    assert answer.status_code == 303, answer.text
+    return str(answer.headers["Location"])
+
+
+def told(client: FlaskClient, url: str, kind: str | None = None) -> dict[str, Any]:
+    answer = client.get(url, headers=JSON, query_string={"kind": kind} if kind else None)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.get_json())
+
+
+def names(client: FlaskClient, url: str, kind: str) -> dict[str, str]:
+    """The pictures of one kind, and why they are that, or what is chosen for them."""
+    items = told(client, url, kind)["items"]
+    return {item["name"]: item["reason"] or item["choice"] for item in items}
+
+
+def key_of(client: FlaskClient, url: str, kind: str, name: str) -> str:
+    (key,) = (item["key"] for item in told(client, url, kind)["items"] if item["name"] == name)
+    return str(key)
+
+
+def apply(client: FlaskClient, url: str, **form: Any) -> TestResponse:
+    return post(client, f"{url}/apply", **{"plan": told(client, url)["plan"]} | form)
+
+
+def shown(client: FlaskClient, collection: int = 1) -> dict[str, dict[str, Any]]:
+    """Every picture that a collection shows, by name without digests."""
+    rows = client.get(f"/?collection={collection}", headers=JSON).get_json()["pictures"]
+    return {re.sub(r"-[0-9a-f]{12}\.", ".", row["name"]): row for row in rows}
+
+
+def test_what_is_uploaded_is_compared_chosen_and_brought_in_as_one_action(
+    pets: Path, where: dict[str, str]
+) -> None:
+    app, client = open_app(pets, **where)
+    before = shown(client)
+    url = upload(
+        client,
+        [
+            ("zoo/lynx/tom.png", NEW),
+            ("zoo/cat/0000.png", CAT_0),
+            ("zoo/lynx/1.png", CAT_1),
+            ("zoo/dog/again.webp", encoded(DOG_0)),
+            ("zoo/dog/broken.png", NEW[:40]),
+        ],
+    )
+    assert told(client, url)["counts"] == {
+        **{"new": 1, "ambiguous": 0, "conflict": 1, "near": 1, "same": 1, "refused": 1}
+    }
+    assert names(client, url, "new") == {"lynx/tom.png": "take"}
+    assert names(client, url, "conflict") == {"lynx/1.png": "ours"}
+    assert names(client, url, "near") == {"dog/again.webp": "skip"}
+    assert told(client, url, "near")["items"][0]["known"][0]["name"] == "dog/0000.png"
+    assert shown(client) == before
+    # The licence of what states none must be chosen.
+    assert "1 of the pictures state no licence" in apply(client, url).get_json()["error"]
+    conflict = key_of(client, url, "conflict", "lynx/1.png")
+    chosen = {"licence": "CC0-1.0", f"choice-{conflict}": "theirs"}
+    summary = post(client, f"{url}/choose", **chosen).get_json()
+    assert (summary["additions"], summary["relabels"], summary["unlicensed"]) == (1, 1, 1)
+    assert apply(client, url).status_code == 303
+    assert told(client, url)["result"] == "1 picture brought in, 1 moved to another class."
+    after = shown(client)
+    assert after.keys() - before.keys() == {"lynx/tom.png"}
+    assert after["cat/0001.png"]["label"] == "lynx"
+    new = after["lynx/tom.png"]
+    assert (new["licence"], new["source"]) == ("CC0-1.0", "upload local: lynx/tom.png")
+    assert client.get(f"/pictures/{new['id']}/original").data == NEW
+    assert client.get(f"/pictures/{new['id']}/thumbnail").status_code == 200
+    # One step back takes all of it back, and one forwards brings all of it.
+    assert post(client, "/undo").get_json()["changed"] == 2
+    assert shown(client) == before
+    assert client.get(f"/pictures/{new['id']}").status_code == 404
+    assert post(client, "/redo").get_json()["changed"] == 2
+    assert shown(client) == after
+    with writing(app_of(app).engine) as connection:
+        actions.replay(connection, 1)
+    assert shown(client) == after
+    post(client, "/undo")
+    with writing(app_of(app).engine) as connection:
+        actions.replay(connection, 1)
+    assert shown(client) == before
+
+
+def test_two_collections_become_one_with_what_was_said_about_the_pictures(
+    tmp_path: Path, pets: Path, where: dict[str, str]
+) -> None:
+    other = make_collection(tmp_path / "other", 1)
+    for name, data in (("fox/a.png", NEW), ("fox/b.png", picture(5001)), ("cat/c.png", DOG_0)):
+        (other / name).parent.mkdir(exist_ok=True)
+        (other / name).write_bytes(data)
+    app, client = open_app(pets, other, **where)
+    ids = {name: row["id"] for name, row in shown(client, 2).items()}
+    for name, do in (
+        ("fox/a.png", "state:keep"),
+        ("fox/a.png", "stars:4"),
+        ("fox/a.png", "tag:extra ear"),
+        ("fox/b.png", "state:reject"),
+    ):
+        assert post(client, "/act", picture=ids[name], do=do).status_code == 200
+    url = str(begin(client, "collection", collection=2).headers["Location"])
+    assert names(client, url, "new") == {"fox/a.png": "take"}
+    assert names(client, url, "same") == {"cat/0000.png": "skip"}
+    found = told(client, url)
+    assert (found["ignored"], found["counts"]["conflict"]) == (1, 1)
+    assert apply(client, url, licence="unknown", **{"kind-conflict": "theirs"}).status_code == 303
+    after = shown(client)
+    fox = after["fox/a.png"]
+    assert (fox["state"], fox["stars"], fox["tags"]) == ("keep", 4, ["extra ear"])
+    assert (fox["licence"], fox["source"]) == ("unknown", "collection other: fox/a.png")
+    assert after["dog/0000.png"]["label"] == "cat"
+    with app_of(app).engine.connect() as connection:
+        item = json.loads(pictures.pictures_of(connection, [fox["id"]])[0].item)
+    assert item["provenance"].items() >= {"collection": "other", "file": "fox/a.png"}.items()
+    assert "fox/b.png" not in after
+    post(client, "/undo")
+    assert shown(client)["dog/0000.png"]["label"] == "dog"
+    assert "fox/a.png" not in shown(client)
+    assert begin(client, "collection", collection=1).status_code == 409
+    assert begin(client, "collection", collection=9).status_code == 409
+
+
+def test_licence_source_and_other_columns_come_along_into_a_revision(
+    tmp_path: Path, pets: Path
+) -> None:
+    rows = [
+        {"file_name": "a.png", "label": "fox", "licence": "MIT", "source": "a friend", "mood": 7},
+        {"file_name": "b.png", "label": "fox", "tags": ["noise"], "score": 2.5},
+    ]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    archive = [("metadata.jsonl", lines.encode()), ("a.png", NEW), ("b.png", picture(5001))]
+    _, client = open_app(pets)
+    url = upload(client, [("foxes.zip", zipped(archive))])
+    assert apply(client, url, licence="CC-BY-4.0").status_code == 303
+    new = [row["id"] for name, row in shown(client).items() if row["label"] == "fox"]
+    assert post(client, "/act", picture=new, do="state:keep").get_json()["changed"] == 2
+    task = post(client, "/revisions/", plain=True).headers["Location"]
+    assert client.get(task, headers=JSON).get_json()["error"] == ""
+    (metadata,) = (tmp_path / "pets-revisions").glob("*/metadata.jsonl")
+    frozen = [json.loads(line) for line in metadata.read_text().splitlines()]
+    assert [row["licence"] for row in frozen] == ["MIT", "CC-BY-4.0"]
+    first, second = frozen
+    assert (first["source"], first["mood"]) == ("a friend", 7)
+    assert (second["tags"], second["score"]) == (["noise"], 2.5)
+    assert first["provenance"].items() >= {"archive": "foxes.zip", "member": "a.png"}.items()
+    assert re.fullmatch(r"fox/a-[0-9a-f]{12}\.png", first["file_name"])
+
+
+def test_a_file_of_the_same_name_is_neither_hidden_nor_lost(pets: Path) -> None:
+    _, client = open_app(pets)
+    url = upload(client, [("cat/0000.png", NEW), ("dog/0000.png", picture(5001))])
+    assert apply(client, url, licence="MIT").status_code == 303
+    assert len(ids_in(client.get("/").text)) == 8
+    # Nor does opening the collection again take what was brought in for a file that is gone.
+    _, again = open_app(pets)
+    assert len(ids_in(again.get("/").text)) == 8
+
+
+def test_what_others_said_of_brought_pictures_survives_an_undo_of_the_import(
+    pets: Path, where: dict[str, str]
+) -> None:
+    app = open_shared(pets, **where)
+    cleo, ada = client_of(app, "cleo"), client_of(app, "ada")
+    url = upload(cleo, [("fox.png", NEW)])
+    assert apply(cleo, url, licence="MIT").status_code == 303
+    fox = max(ids_in(cleo.get("/").text))
+    assert vote(ada, fox, "keep").status_code == 200
+    assert post(cleo, "/undo").get_json()["changed"] == 1
+    assert "some of the pictures are gone" in vote(ada, fox, "maybe").get_json()["error"]
+    # Brought in again, by somebody else and as another class.
+    url = upload(ada, [("wolf/fox.png", NEW)])
+    assert apply(ada, url, licence="MIT", **{"class-wolf": "fox"}).status_code == 409  # renamed
+    assert apply(ada, url).status_code == 303
+    (again,) = (row for row in shown(ada).values() if row["sha256"] == digest_bytes(NEW))
+    assert again["label"] == "fox"
+    # Both brought it; as long as one of the two stands, it is there.
+    assert post(cleo, "/redo").get_json()["changed"] == 1
+    assert post(ada, "/undo").get_json()["changed"] == 1
+    assert states_in(cleo.get("/").text)[fox] == "keep"
+
+
+def test_pictures_that_others_were_merged_into_do_not_vanish_with_them(pets: Path) -> None:
+    app = open_shared(pets)
+    cleo = client_of(app, "cleo")
+    url = upload(cleo, [("cat/better.webp", encoded(CAT_0)), ("x.png", NEW)])
+    assert apply(cleo, url, licence="MIT", **{"kind-near": "take"}).status_code == 303
+    better = shown(cleo)["cat/better.webp"]["id"]
+    with writing(app_of(app).engine) as connection:
+        ada = accounts.named(connection, "ada")
+        assert ada
+        merge = [Change(picture_id=1, field="merged_into", value=str(better))]
+        actions.act(connection, ada.id, "merge", merge)
+    before = shown(cleo)
+    answer = post(cleo, "/undo")
+    assert answer.status_code == 409
+    assert "1 picture was merged into ones that would go" in answer.get_json()["error"]
+    assert shown(cleo) == before
+    assert post(client_of(app, "ada"), "/undo").get_json()["changed"] == 1
+    assert post(cleo, "/undo").get_json()["changed"] == 2
+    assert "cat/0000.png" in shown(cleo)
+
+
+def test_choices_follow_their_kind_until_somebody_chooses_otherwise(pets: Path) -> None:
+    _, client = open_app(pets)
+    url = upload(client, [(f"fox/{n}.png", picture(6000 + n)) for n in range(3)])
+    first = key_of(client, url, "new", "fox/0.png")
+    keys = [item["key"] for item in told(client, url, "new")["items"]]
+
+    def choose(**form: str) -> dict[str, str]:
+        assert post(client, f"{url}/choose", **form).status_code == 200
+        return names(client, url, "new")
+
+    assert choose(**{f"choice-{first}": "skip"})["fox/0.png"] == "skip"
+    assert list(choose(**{"kind-new": "skip"}).values()) == ["skip"] * 3
+    # A form sends all that its page shows: what it did not change stays open.
+    page = {f"choice-{key}": "skip" for key in keys} | {f"choice-{keys[2]}": "take"}
+    assert list(choose(**page).values()) == ["skip", "skip", "take"]
+    assert list(choose(**{"kind-new": "take"}).values()) == ["skip", "take", "take"]
+    choose(**{f"label-{keys[1]}": "red fox", "licence": "MIT"})
+    assert apply(client, url).status_code == 303
+    after = {name: row["label"] for name, row in shown(client).items() if "fox" in name}
+    assert after == {"red-fox/1.png": "red fox", "fox/2.png": "fox"}
+
+
+def test_choices_that_cannot_be_are_one_line_each(pets: Path) -> None:
+    _, client = open_app(pets)
+    url = upload(client, [("fox/0.png", NEW), ("cat/0.png", CAT_0)])
+    new, same = (told(client, url, kind)["items"][0]["key"] for kind in ("new", "same"))
+    for form, why in (
+        ({f"choice-{new}": "theirs"}, "'theirs' cannot be done with that picture: take, skip"),
+        ({f"choice-{same}": "take"}, "'take' cannot be done with that picture: skip"),
+        ({f"choice-{'0' * 64}": "take"}, "no such picture by now"),
+        ({f"label-{new}": "../x"}, "holds a slash"),
+        ({"kind-new": "ours"}, "'ours' cannot be done with all that are new: take, skip"),
+        ({"class-fox": "a/b"}, "holds a slash"),
+        ({"class-wolf": "fox"}, "the import has no class 'wolf'"),
+        ({"licence": "x" * 101}, "the licence has 101 characters: 100 at most"),
+    ):
+        answer = post(client, f"{url}/choose", **form)
+        assert answer.status_code == 409
+        assert why in answer.get_json()["error"]
+    assert client.get(f"{url}?kind=odd").status_code == 400
+    assert client.get(f"{url}?page=-1").status_code == 400
+    nothing = apply(client, url, **{"kind-new": "skip"})
+    assert "nothing would change" in nothing.get_json()["error"]
+    # What the form chose was kept all the same.
+    assert names(client, url, "new") == {"fox/0.png": "skip"}
+
+
+def test_classes_may_be_called_by_our_names_and_what_has_none_gets_one(pets: Path) -> None:
+    _, client = open_app(pets)
+    files = [("kitten/0.png", CAT_0), ("kitten/1.png", NEW), ("2.png", DOG_0)]
+    url = upload(client, files)
+    assert names(client, url, "conflict").keys() == {"kitten/0.png", "2.png"}
+    renamed = {"class-kitten": "cat", "class-unlabelled": "dog", "licence": "MIT"}
+    # What is done is what was shown: renaming changes the plan, which must be looked at again.
+    refused = apply(client, url, **renamed)
+    assert "the plan has changed" in refused.get_json()["error"]
+    assert names(client, url, "same").keys() == {"kitten/0.png", "2.png"}
+    assert apply(client, url).status_code == 303
+    assert shown(client)["cat/1.png"]["label"] == "cat"
+
+
+def test_nothing_is_done_that_was_not_shown(pets: Path) -> None:
+    _, client = open_app(pets)
+    one = upload(client, [("fox/0.png", NEW)])
+    two = upload(client, [("wolf/0.png", NEW)])
+    plan = told(client, one)["plan"]
+    assert apply(client, two, licence="MIT").status_code == 303
+    late = post(client, f"{one}/apply", plan=plan, licence="MIT")
+    assert "somebody changed the collection" in late.get_json()["error"]
+    assert names(client, one, "conflict") == {"fox/0.png": "ours"}
+    assert post(client, f"{one}/apply").status_code == 409
+    # An import is done once, however often the button is pressed.
+    assert post(client, f"{two}/apply", plan=plan).status_code == 409
+    assert [row["label"] for row in shown(client).values()].count("wolf") == 1
+
+
+def test_look_alikes_are_told_within_an_import_and_with_what_came_since(pets: Path) -> None:
+    _, client = open_app(pets)
+    files = [("a.png", NEW), ("b.webp", encoded(NEW))]
+    for number, colour in enumerate(("white", "ivory")):
+        buffer = io.BytesIO()
+        Image.new("RGB", (24, 24), colour).save(buffer, "PNG")
+        files.append((f"plain-{number}.png", buffer.getvalue()))
+    url = upload(client, files)
+    assert names(client, url, "near") == {"b.webp": "skip"}
+    assert names(client, url, "new").keys() == {"a.png", "plain-0.png", "plain-1.png"}
+    later = upload(client, [("fox/c.jpg", encoded(picture(1001, 3), "JPEG"))])
+    assert names(client, later, "new").keys() == {"fox/c.jpg"}
+    assert apply(client, upload(client, [("fox/d.png", picture(1001, 3))]), licence="MIT")
+    (near,) = told(client, later, "near")["items"]
+    assert re.match(r"fox/d-", near["known"][0]["name"])
+    assert "also among those that are brought" in client.get(f"{url}?kind=near").text
+
+
+def test_a_plan_waits_through_a_restart_and_can_be_discarded(pets: Path) -> None:
+    _, client = open_app(pets)
+    url = upload(client, [("fox/0.png", NEW), ("fox/1.png", CAT_0)])
+    post(client, f"{url}/choose", licence="MIT")
+    other = upload(client, [("fox/2.png", picture(5001))])
+    app, again = open_app(pets)
+    assert told(again, url)["licence"] == "MIT"
+    page = again.get(f"{url}?kind=new").text
+    preview = re.findall(r'src="([^"]*thumbnail)"', page)[0]
+    assert again.get(preview).mimetype == "image/png"
+    assert again.get(preview.replace("thumbnail", "original")).data == NEW
+    assert again.get(preview.replace(digest_bytes(NEW), digest_bytes(DOG_0))).status_code == 404
+    assert post(again, f"{other}/discard").status_code == 303
+    assert again.get(other).status_code == 404
+    assert apply(again, url, **{"kind-conflict": "ours"}).status_code == 303
+    assert len(shown(again)) == 7
+    waiting = app_of(app).workspace.imports / url.rsplit("/", 1)[-1]
+    assert [path.name for path in waiting.iterdir()] == ["import.json"]
+
+
+def test_what_the_end_of_the_app_interrupted_is_told(pets: Path) -> None:
+    app, client = open_app(pets)
+    imports = merging.imports_of(app_of(app))
+    reading = imports.begin(1, 1, "a zip")
+    assert "The app ended while" in client.get(f"/bring-in/{reading.id}").text
+    assert told(client, f"/bring-in/{reading.id}")["state"] == "interrupted"
+    url = upload(client, [("fox/0.png", NEW)])
+    imports.update(url.rsplit("/", 1)[-1], state="applying")
+    assert apply(client, url, licence="MIT").status_code == 303
+    assert post(client, f"/bring-in/{reading.id}/discard").status_code == 303
+    assert [
+        one["state"] for one in client.get("/bring-in/", headers=JSON).get_json()["imports"]
+    ] == ["applied"]
+
+
+def test_an_import_that_is_discarded_while_it_is_read_ends(pets: Path) -> None:
+    app, client = open_app(pets)
+    imports = merging.imports_of(app_of(app))
+    found = imports.begin(1, 1, "much")
+    imports.works_at(found.id, Task(id="1", title="Reading much"))
+    assert 'http-equiv="refresh"' in client.get(f"/bring-in/{found.id}").text
+    read = threading.Event()
+
+    def candidates() -> Any:
+        for number in range(1000):
+            if number == 3:
+                assert post(client, f"/bring-in/{found.id}/discard").status_code == 303
+                read.set()
+            yield Candidate(name=str(number), reason="none")
+
+    with pytest.raises(Exception, match="the import was discarded"):
+        imports.keep(found.id, candidates())
+    assert read.is_set()
+    assert client.get(f"/bring-in/{found.id}").status_code == 404
+
+
+def test_originals_that_nothing_refers_to_are_swept_after_a_day(tmp_path: Path, pets: Path) -> None:
+    app, client = open_app(pets)
+    parts = app_of(app)
+    brought, waits, gone = NEW, picture(5001), picture(5002)
+    assert apply(client, upload(client, [("fox/0.png", brought)]), licence="MIT")
+    upload(client, [("fox/1.png", waits)])
+    url = upload(client, [("fox/2.png", gone)])
+    post(client, "/undo")  # hidden, but a redo would bring it back
+
+    def kept() -> list[bool]:
+        digests = (digest_bytes(data) for data in (brought, waits, gone))
+        return [parts.workspace.originals.find(digest) is not None for digest in digests]
+
+    post(client, f"{url}/discard")
+    assert kept() == [True, True, True]
+    for path in parts.workspace.originals.folder.rglob("*.png"):
+        os.utime(path, (0, 0))
+    # Another database's app that uses the same folder leaves it alone.
+    other, _ = open_app(
+        make_collection(tmp_path / "other", 1),
+        workspace=parts.workspace.folder,
+        database=tmp_path / "other.sqlite",
+    )
+    merging.sweep(app_of(other))
+    assert kept() == [True, True, True]
+    merging.sweep(parts)
+    assert kept() == [True, True, False]
+    assert post(client, "/redo").get_json()["changed"] == 1
+
+
+def test_imports_are_their_curators_alone(pets: Path) -> None:
+    app = open_shared(pets, import_roots=(pets,))
+    cleo, ada, vic = (client_of(app, name) for name in ("cleo", "ada", "vic"))
+    url = upload(cleo, [("fox/mine.png", NEW)])
+    preview = f"{url}/pictures/{digest_bytes(NEW)}/thumbnail"
+    assert cleo.get(preview).status_code == 200
+    for other in (ada, vic):
+        assert other.get(url).status_code in (403, 404)
+        assert other.get(preview).status_code in (403, 404)
+        assert "mine.png" not in other.get("/bring-in/").text
+        assert other.get("/bring-in/", headers=JSON).get_json() == {"imports": []}
+        for verb in ("choose", "apply", "discard"):
+            assert post(other, f"{url}/{verb}", plan="x").status_code in (403, 404)
+    assert names(cleo, url, "new") == {"fox/mine.png": "take"}
+    # Viewers bring nothing in, and curators nothing by path.
+    assert "Upload" not in vic.get("/bring-in/").text
+    assert begin(vic, "hub", hub="a/b").status_code == 403
+    assert "server" not in cleo.get("/bring-in/").text
+    assert str(pets) in ada.get("/bring-in/").text
+    assert begin(cleo, "path", path="cat").status_code == 403
+
+
+def test_folders_zips_and_revisions_below_the_roots_are_read(tmp_path: Path, pets: Path) -> None:
+    root = make_collection(tmp_path / "root", 1)
+    (root / "more.zip").write_bytes(zipped([("fox/1.png", NEW)]))
+    (root / "empty").mkdir()
+    (tmp_path / "outside.zip").write_bytes(zipped([("fox/2.png", picture(5001))]))
+    _, client = open_app(pets, import_roots=(root,))
+    url = begin(client, "path", path="more.zip").headers["Location"]
+    assert names(client, url, "new") == {"fox/1.png": "take"}
+    url = begin(client, "path", path=f"{root}/").headers["Location"]
+    assert names(client, url, "same").keys() == {"cat/0000.png", "dog/0000.png"}
+    for path in ("../outside.zip", str(tmp_path / "outside.zip"), "/etc/passwd", "", "none"):
+        answer = begin(client, "path", path=path)
+        assert answer.status_code == 409
+        assert "is not below a folder to import from" in answer.text
+    url = begin(client, "path", path="empty").headers["Location"]
+    assert told(client, url)["state"] == "failed"
+    page = client.get(url).text
+    assert "Not read:" in page
+    without = open_app(pets)[1]
+    assert "on the server" not in without.get("/bring-in/").text
+    assert begin(without, "path", path=str(root)).status_code == 403
+
+
+def test_urls_are_downloaded_with_their_classes_and_licences(
+    pets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, client = open_app(pets)
+    answers = {
+        "/tom.png": says(NEW),
+        "/rex.png": says(picture(5001)),
+        "/page": says(b"<p>", "text/html"),
+    }
+    with serving(answers) as server:
+        monkeypatch.setattr(
+            view, "RULES", Rules(ports=frozenset([server.server_port]), networks=(HERE,))
+        )
+        urls = f"{server.url('/tom.png')} fox MIT\n{server.url('/page')}\n"
+        url = begin(client, "urls", urls=urls).headers["Location"]
+        assert names(client, url, "new") == {"tom.png": "take"}
+        assert names(client, url, "refused") == {
+            "page": "the server calls it text/html, not a picture"
+        }
+        assert apply(client, url).status_code == 303  # its licence is stated
+        table = f"url,class,license\n{server.url('/rex.png')},fox,CC0-1.0\n".encode()
+        listed = begin(client, "urls", list=(io.BytesIO(table), "list.csv")).headers["Location"]
+        assert names(client, listed, "new") == {"rex.png": "take"}
+        tom = shown(client)["fox/tom.png"]
+        assert (tom["licence"], tom["source"]) == ("MIT", server.url("/tom.png"))
+    for form in ({"urls": ""}, {"urls": "no url"}, {"list": (io.BytesIO(b"\xff\xfe"), "x.txt")}):
+        assert begin(client, "urls", **form).status_code == 409
+
+
+def on_record(app: Flask) -> tuple[list[str], list[str]]:
+    """What the database holds, and the files that were kept."""
+    with app_of(app).engine.connect() as connection:
+        rows = connection.execute(select(table.c.name).order_by(table.c.name)).scalars()
+        kept = app_of(app).workspace.originals.folder.rglob("*.*")
+        return list(rows), sorted(path.name for path in kept)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "why"),
+    [
+        ("x.svg", b"<svg onload='alert(1)'/>", "an SVG drawing, not pixels"),
+        ("x.png", b"<?xml version='1.0'?><svg/>", "an SVG drawing, not pixels"),
+        ("x.png", b"<!doctype html><script>alert(1)</script>", "a web page, not a picture"),
+        ("../../x.png", NEW, "the name leads out of the folder"),
+        ("x.exe", b"MZ\x90\0", "neither a picture nor a zip"),
+        ("a.zip", zipped([("../../slip.png", NEW)]), "the name leads out of the folder"),
+        ("a.zip", zipped([("/etc/slip.png", NEW)]), "the name is absolute or a Windows path"),
+        ("a.zip", zipped([("cat/bomb.png", bytes(60 * 2**20))]), "a compression bomb"),
+        ("a.zip", zipped([("cat/inner.zip", zipped([("x.png", NEW)]))]), "an archive inside"),
+    ],
+)  # fmt: skip
+def test_hostile_uploads_are_one_line_and_nothing_on_record(
+    tmp_path: Path, pets: Path, name: str, data: bytes, why: str
+) -> None:
+    app, client = open_app(pets)
+    before, files = on_record(app), sorted(tmp_path.iterdir())
+    url = upload(client, [(name, data)])
+    (reason,) = names(client, url, "refused").values()
+    assert reason.startswith(why)
+    assert "\n" not in reason
+    assert "nothing would change" in apply(client, url, licence="MIT").get_json()["error"]
+    assert on_record(app) == before
+    assert sorted(tmp_path.iterdir()) == files
+    assert list((app_of(app).workspace.folder / "incoming").iterdir()) == []
+
+
+def test_a_bomb_of_a_zip_is_refused_whole(pets: Path) -> None:
+    app, client = open_app(pets)
+    bomb = zipped([(f"cat/{n}.png", bytes(30 * 2**20)) for n in range(10)])
+    url = upload(client, [("bomb.zip", bomb), ("ok.png", NEW)])
+    assert "compression bomb" in names(client, url, "refused")["bomb.zip"]
+    assert names(client, url, "new").keys() == {"ok.png"}
+    assert len(on_record(app)[1]) == 1
+
+
+def test_bodies_that_are_too_large_are_refused_before_they_are_read(pets: Path) -> None:
+    app = open_shared(pets)
+    cleo, vic = client_of(app, "cleo"), client_of(app, "vic")
+    for client, most in ((cleo, MAX_UPLOAD_BYTES), (vic, MAX_FORM_BYTES)):
+        length = {"CONTENT_LENGTH": str(most + 1)}
+        headers = {"X-Form-Token": token_in(client)} | JSON
+        answer = client.post("/bring-in/", headers=headers, environ_overrides=length)
+        assert answer.status_code == 413
+        assert "at most" in answer.get_json()["error"]
+    text = "https://example.org/" + "x" * MAX_FORM_BYTES
+    long = begin(cleo, "urls", urls=text, list=(io.BytesIO(b""), ""))
+    assert long.status_code == 413
+    assert on_record(app)[1] == []
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *("http://127.0.0.1/x.png", "http://localhost/x.png", "http://[::1]/x.png"),
+        *("http://10.0.0.7/x.png", "http://192.168.1.1/x.png", "http://169.254.169.254/x.png"),
+        *("http://2130706433/x.png", "http://0.0.0.0/x.png", "http://[::ffff:127.0.0.1]/x.png"),
+        "https://user:word@127.0.0.1/x.png",
+    ],
+)
+def test_urls_to_this_machine_and_its_neighbours_are_refused(pets: Path, target: str) -> None:
+    app, client = open_app(pets)
+    before = on_record(app)
+    url = begin(client, "urls", urls=target).headers["Location"]
+    (reason,) = names(client, url, "refused").values()
+    assert re.search("not on the public internet|host is a number|user name or password", reason)
+    assert on_record(app) == before
+
+
+def test_other_schemes_and_odd_sources_are_one_line(pets: Path) -> None:
+    _, client = open_app(pets)
+    for source, form, why in (
+        ("urls", {"urls": "file:///etc/passwd"}, "the list has no URL"),
+        ("files", {}, "no file was sent"),
+        ("hub", {"hub": ""}, "no data set is named"),
+        ("odd", {}, "from is &#39;odd&#39;"),
+        ("collection", {"collection": "x"}, "collection is not a whole number"),
+    ):
+        answer = begin(client, source, **form)
+        assert answer.status_code == 409
+        assert why in answer.text, source
+    for name in ("../../etc", "/etc/passwd", "a b", "x" * 300):
+        url = begin(client, "hub", hub=name).headers["Location"]
+        assert "is no data set on the hub" in told(client, url)["error"]
+
+
+def test_many_pictures_come_in_pages_and_the_page_shows_their_words_as_words(pets: Path) -> None:
+    _, client = open_app(pets)
+    files = [(f"fox/{n:02}.png", picture(7000 + n)) for n in range(60)]
+    evil = "<script>alert(1)<∕script>"
+    files += [(f"{evil}/{evil}.png", NEW), ("fox/zz.png", b"<p>")]
+    url = upload(client, [("zoo.zip", zipped(files))])
+    page = client.get(f"{url}?kind=new").text
+    assert page.count('class="merge"') == 48
+    assert "Page 1 of 2" in page
+    assert "<script>alert" not in page + client.get(url).text
+    keys = [item["key"] for item in told(client, url, "new")["items"]]
+    answer = post(
+        client, f"{url}/choose", plain=True, show="new:2", **{f"choice-{keys[0]}": "skip"}
+    )
+    assert answer.headers["Location"] == f"{url}?kind=new&page=2"
+    assert client.get(answer.headers["Location"]).text.count('class="merge"') == 13
+    assert told(client, url, "new")["items"][0]["choice"] == "skip"
+    assert apply(client, url, licence="MIT").status_code == 303
+    assert told(client, url)["result"] == "60 pictures brought in."
+    assert "See the new pictures" in client.get(url).text
