@@ -126,7 +126,7 @@ def _for_templates() -> dict[str, object]:
         "token": lambda: _hidden("secret", security.form_token()),
         "came_from": lambda: _hidden("to", request.full_path.rstrip("?")),
         "curator": g.get("curator"),
-        "share": get_app().settings.share,
+        "people_log_in": get_app().settings.share,
         # Strangers are not told what is going on.
         "running": [task for task in get_app().tasks.all() if "curator" in g and not task.finished],
     }
