@@ -50,10 +50,9 @@ def encode_thumbnail(image_hwc: Picture, data: bytes) -> bytes:
     A small PNG is its own preview, without what it holds beside its pixels: encoding it anew would
     take longer than all else that is done to a picture.
     """
-    if max(image_hwc.shape[:2]) <= SIDE_PX and len(data) <= _MOST_BYTES:
-        own = _bare_png(data)
-        if own is not None:
-            return own
+    own = _bare_png(data) if len(data) <= _MOST_BYTES else None
+    if own is not None:
+        return own
     buffer = io.BytesIO()
     image = Image.fromarray(image_hwc)
     if image_hwc.shape[-1] == 4:
@@ -134,8 +133,11 @@ def _is_whole(preview: bytes) -> bool:
 
 
 def _bare_png(data: bytes) -> bytes | None:
-    """A PNG of its pixels alone, where nothing beside them matters; `data` was decoded before."""
-    if not data.startswith(_PNG) or data[24:25] != b"\x08":
+    """A small PNG of its pixels alone, where nothing else matters; `data` was decoded before."""
+    if not data.startswith(_PNG + b"\0\0\0\rIHDR"):
+        return None
+    width, height, depth = struct.unpack_from(">IIB", data, 16)
+    if max(width, height) > SIDE_PX or depth > 8:
         return None
     parts, place = [_PNG], len(_PNG)
     while place + 12 <= len(data):

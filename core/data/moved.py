@@ -28,7 +28,7 @@ class Thumbs(Protocol):
     def __getitem__(self, rows: Integers, /) -> NDArray[np.uint8]: ...
 
 
-_NEIGHBOURS = 6
+_COARSE_NEIGHBOURS, _NEIGHBOURS = 12, 6
 _HISTOGRAM_COSINE = 0.93
 _FINE_COSINE = 0.9
 """Of histograms of 6×6×6 colours: it turns away 3 of 4 strangers and 1 of 250 copies."""
@@ -42,6 +42,7 @@ _AREA_CHANGE = (0.4, 2.5)
 _LEAST_OVERLAP = 0.4
 _CHUNK = 256
 _BLOCK = 1024
+_ROWS = 64
 
 
 def moved_pairs(thumbs_nhwc: Thumbs) -> tuple[Integers, Integers, Floats]:
@@ -58,12 +59,11 @@ def moved_pairs(thumbs_nhwc: Thumbs) -> tuple[Integers, Integers, Floats]:
 def candidates(thumbs_nhwc: Thumbs) -> Integers:
     """M×2 sorted, distinct pairs of opaque pictures: each with those nearest to it in colour."""
     coarse, fine, opaque = _histograms(thumbs_nhwc)
-    pairs = _nearest(coarse)
-    near = [
-        np.einsum("nc,nc->n", fine[left], fine[right], dtype=np.float32) >= _FINE_COSINE
-        for left, right in (pairs[start : start + _BLOCK].T for start in _starts(len(pairs)))
-    ]
-    kept: Integers = opaque[pairs[np.concatenate([np.empty(0, np.bool_), *near])]]
+    found: list[Integers] = [np.empty((0, 2), np.int64)]
+    for start in range(0, len(opaque), _ROWS) if len(opaque) > 1 else ():
+        rows = np.arange(start, min(start + _ROWS, len(opaque)))
+        found.append(_nearest(coarse, fine, rows))
+    kept: Integers = opaque[np.unique(np.sort(np.concatenate(found), axis=1), axis=0)]
     return kept
 
 
@@ -126,20 +126,19 @@ def _histogram(colours: NDArray[np.uint8], levels: int) -> Floats:
     return shares
 
 
-def _nearest(histograms: Floats) -> Integers:
-    """M×2 sorted, distinct pairs: each histogram with its nearest few."""
-    count, block = len(histograms), 128
-    nearest = min(_NEIGHBOURS + 1, count)
-    found: list[Integers] = [np.empty((0, 2), np.int64)]
-    for start in range(0, count, block) if count > 1 else ():
-        alike = histograms[start : start + block] @ histograms.T
-        columns = np.argpartition(-alike, nearest - 1, axis=1)[:, :nearest]
-        rows = np.repeat(np.arange(len(alike)), nearest)
-        columns = columns.ravel()
-        good = (alike[rows, columns] >= _HISTOGRAM_COSINE) & (rows + start != columns)
-        pairs = np.stack([rows[good] + start, columns[good]], axis=1)
-        found.append(np.sort(pairs, axis=1))
-    return np.unique(np.concatenate(found), axis=0)
+def _nearest(coarse: Floats, fine: Floats, rows: Integers) -> Integers:
+    """M×2: each of the rows with its nearest few by coarse colours, and of those by fine ones."""
+    alike = coarse[rows] @ coarse.T
+    alike[np.arange(len(rows)), rows] = -1
+    most = min(_COARSE_NEIGHBOURS, len(coarse) - 1)
+    columns = np.argpartition(alike, -most, axis=1)[:, -most:]
+    likely = np.take_along_axis(alike, columns, axis=1) >= _HISTOGRAM_COSINE
+    cosine = np.einsum("rc,rnc->rn", fine[rows], fine[columns])
+    cosine[~likely | (cosine < _FINE_COSINE)] = -1
+    best = np.argsort(-cosine, axis=1, kind="stable")[:, :_NEIGHBOURS]
+    good = np.take_along_axis(cosine, best, axis=1) > 0
+    nearest: Integers = np.take_along_axis(columns, best, axis=1)
+    return np.stack([np.repeat(rows, best.shape[1])[good.ravel()], nearest[good]], axis=1)
 
 
 def _scores(thumbs_nhwc: Thumbs, pairs: Integers) -> list[float]:

@@ -42,7 +42,6 @@ _ENCODED_CORRELATION = 0.97
 _NEAR_CORRELATION = 0.9
 """Of 20 million pairs of 6,387 photographs, 7,000 hashes are within 10 bits by chance; of those
 thumbnails, 9 agree so well."""
-_LEAST_SHIFTED = 0.3
 _MOST_SCENES = 60_000
 """Pairs whose previews are opened at most; the likeliest first."""
 _MOST_HASH_PAIRS = 3_000_000
@@ -260,10 +259,11 @@ def _apart(count: int, pairs: Integers, known: Sequence[Links]) -> NDArray[np.bo
 
 
 def _likeliest(thumbs: Thumbs, pairs: Integers) -> Integers:
-    """Those that agree somewhat when shifted, in order; no more than can be looked at closely."""
-    shifted = moved.best_shifts(thumbs, pairs)
-    best = np.argsort(-shifted, kind="stable")[:_MOST_SCENES]
-    return pairs[np.sort(best[shifted[best] >= _LEAST_SHIFTED])]
+    """In order, no more than can be looked at closely: those that agree best when shifted."""
+    if len(pairs) <= _MOST_SCENES:
+        return pairs
+    best = np.argsort(-moved.best_shifts(thumbs, pairs), kind="stable")[:_MOST_SCENES]
+    return pairs[np.sort(best)]
 
 
 def _in_steps(

@@ -26,14 +26,14 @@ Previews = Callable[[int], bytes | None]
 
 SIDE_PX = 256
 LEAST_CORNERS = 12
-"""That one map carries. Of 600 pairs of augmented photographs 99.8 % have as many; strangers have
-at most 7, but for animals of one kind in one pose on plain white, which differ in their colours."""
+"""That one map carries; all of 600 pairs of augmented photographs have as many."""
 LEAST_CORRELATION = 0.9
-"""Of the colours in the overlap; of those 600 pairs, 99.7 % have it."""
-MANY_CORNERS, LOOSE_CORRELATION = 60, 0.6
-"""So many corners are proof even where the colours were changed."""
-FEW_CORNERS, FAINT_CORRELATION = 6, 0.5
-"""Enough for pairs that were aligned by their thumbnails already."""
+"""Of the colours in the overlap; all of those 600 have it. It tells frogs of one kind in one pose
+on plain white apart, of which one map may carry 50 corners."""
+LIKELY_CORRELATION = 0.7
+"""Enough for pairs that were aligned by their thumbnails already…"""
+MANY_CORNERS, LOOSE_CORRELATION = 100, 0.6
+"""…and for so many corners, which are proof even where the colours were changed."""
 
 _CORNERS = 400
 _RATIO = 0.8
@@ -69,7 +69,10 @@ def scene_of(data: bytes) -> Scene:
     colours = np.ascontiguousarray(image_hwc[..., :3])
     if image_hwc.shape[-1] == 4:
         colours[image_hwc[..., 3] < 128] = 128
-    grey = cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY)
+    # No corner is described within 31 px of the edge: of a small picture nothing would be left.
+    scale = SIDE_PX / max(colours.shape[:2])
+    large = cv2.resize(colours, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    grey = cv2.cvtColor(large, cv2.COLOR_RGB2GRAY)
     places, marks = _corners(grey)
     mirrored_places, mirrored_marks = _corners(np.ascontiguousarray(grey[:, ::-1]))
     return Scene(
@@ -133,11 +136,10 @@ def _corners(grey: NDArray[np.uint8]) -> tuple[Floats, NDArray[np.uint8]]:
 
 
 def _convinces(corners: int, correlation: float, likely: bool) -> bool:
-    return (
-        (corners >= LEAST_CORNERS and correlation >= LEAST_CORRELATION)
-        or (corners >= MANY_CORNERS and correlation >= LOOSE_CORRELATION)
-        or (likely and corners >= FEW_CORNERS and correlation >= FAINT_CORRELATION)
-    )
+    least = LIKELY_CORRELATION if likely else LEAST_CORRELATION
+    if corners >= MANY_CORNERS:
+        least = LOOSE_CORRELATION
+    return corners >= LEAST_CORNERS and correlation >= least
 
 
 def _agreement(
@@ -150,7 +152,7 @@ def _agreement(
     """How many corners one map carries, and how well the colours then agree."""
     cv2 = opencv()
     here, there = _matches(first.marks, marks)
-    if len(here) < FEW_CORNERS:
+    if len(here) < LEAST_CORNERS:
         return 0, 0.0
     affine, carried = cv2.estimateAffine2D(
         places[there],
@@ -159,7 +161,7 @@ def _agreement(
         ransacReprojThreshold=_MAP_PX,
         maxIters=500,
     )
-    if affine is None or carried.sum() < FEW_CORNERS:
+    if affine is None or carried.sum() < LEAST_CORNERS:
         return 0, 0.0
     if not _AREA_CHANGE[0] < abs(np.linalg.det(affine[:, :2])) < _AREA_CHANGE[1]:
         return 0, 0.0
