@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-WIDTH, HEIGHT = 640, 220
-LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 26
+WIDTH, NARROW, HEIGHT = 640, 360, 200
+LEFT, RIGHT, TOP, BOTTOM = 40, 12, 10, 26
+_NAMES = 140
 _ROW = 26
-_MOST_LABELS = 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,47 +37,35 @@ class Interval:
 def bars(title: str, told: str, labels: Sequence[str], series: Sequence[Series]) -> Markup:
     """Stacked bars, one for each label; `told` says in a sentence what is to be seen."""
     totals = [sum(values) for values in zip(*(one.values for one in series), strict=True)]
-    top, step = _scale(max(totals, default=0))
-    wide = (WIDTH - LEFT - RIGHT) / max(1, len(labels))
-    parts = [_lines(top, step)]
+    axis = _Axis(width=WIDTH, places=len(labels), most=max(totals, default=0))
+    parts = [axis.rules(), *axis.labels(labels)]
     heights = [0.0] * len(labels)
     for number, one in enumerate(series):
         for place, value in enumerate(one.values):
             if value > 0:
                 hint = f"{labels[place]}: {value:g} {one.name}"
-                parts.append(
-                    _bar(place, wide, heights[place], value, top, f"series-{number}", hint)
-                )
+                parts.append(axis.bar(place, heights[place], value, f"series-{number}", hint))
                 heights[place] += value
-    every = math.ceil(len(labels) / _MOST_LABELS)
-    for place, label in enumerate(labels):
-        if place % every == 0:
-            parts.append(_text(LEFT + (place + 0.5) * wide, HEIGHT - 8, label, "middle"))
-    return _svg(title, told, HEIGHT, parts)
+    return _svg(title, told, "over-time", WIDTH, HEIGHT, parts)
 
 
 def histogram(title: str, told: str, centres: Sequence[float], counts: Sequence[float]) -> Markup:
     """Bars side by side over a scale of numbers."""
-    top, step = _scale(max(counts, default=0))
-    wide = (WIDTH - LEFT - RIGHT) / max(1, len(centres))
-    parts = [_lines(top, step)]
-    every = math.ceil(len(centres) / _MOST_LABELS)
+    axis = _Axis(width=NARROW, places=len(centres), most=max(counts, default=0))
+    parts = [axis.rules(), *axis.labels([f"{centre:g}" for centre in centres])]
     for place, (centre, count) in enumerate(zip(centres, counts, strict=True)):
         if count > 0:
-            hint = f"{centre:g}: {count:g}"
-            parts.append(_bar(place, wide, 0, count, top, "series-0", hint))
-        if place % every == 0:
-            parts.append(_text(LEFT + (place + 0.5) * wide, HEIGHT - 8, f"{centre:g}", "middle"))
-    return _svg(title, told, HEIGHT, parts)
+            parts.append(axis.bar(place, 0, count, "series-0", f"{centre:g}: {count:g}"))
+    return _svg(title, told, "narrow", NARROW, HEIGHT, parts)
 
 
 def intervals(title: str, told: str, rows: Sequence[Interval], mark: float | None = None) -> Markup:
     """Shares from 0 to 100 %, a dot and its interval in each row; a line at `mark`."""
-    left = 170
+    left, wide = _NAMES, 480
     height = TOP + _ROW * len(rows) + BOTTOM
 
     def x(share: float) -> float:
-        return left + min(1.0, max(0.0, share)) * (WIDTH - left - 2 * RIGHT)
+        return left + min(1.0, max(0.0, share)) * (wide - left - 2 * RIGHT)
 
     parts = []
     for tenths in range(0, 11, 2):
@@ -96,48 +84,70 @@ def intervals(title: str, told: str, rows: Sequence[Interval], mark: float | Non
         hint = f"{row.name}: {row.value:.0%} ({row.low:.0%} to {row.high:.0%})"
         dot = '<circle class="dot" cx="{:.1f}" cy="{}" r="5"><title>{}</title></circle>'
         parts.append(Markup(dot).format(x(row.value), y, hint))
-    return _svg(title, told, height, parts)
+    return _svg(title, told, "shares", wide, height, parts)
 
 
-def _svg(title: str, told: str, height: float, parts: Sequence[Markup]) -> Markup:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Axis:
+    """Places side by side over a scale from 0."""
+
+    width: int
+    places: int
+    most: float
+
+    def rules(self) -> Markup:
+        """Horizontal rules with their numbers."""
+        top, step = _scale(self.most)
+        rule = '<line class="rule" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>'
+        parts = []
+        for number in range(round(top / step) + 1):
+            y = self._y(number * step)
+            parts.append(Markup(rule).format(LEFT, self.width - RIGHT, y, y))
+            parts.append(_text(LEFT - 6, y + 4, _number(number * step), "end"))
+        return Markup("").join(parts)
+
+    def labels(self, labels: Sequence[str]) -> list[Markup]:
+        """As many of the labels as fit."""
+        longest = max((len(label) for label in labels), default=1)
+        fitting = max(1, int((self.width - LEFT - RIGHT) / (7 * longest + 12)))
+        every = math.ceil(len(labels) / fitting)
+        return [
+            _text(LEFT + (place + 0.5) * self._wide, HEIGHT - 8, label, "middle")
+            for place, label in enumerate(labels)
+            if place % every == 0
+        ]
+
+    def bar(self, place: int, under: float, value: float, kind: str, hint: str) -> Markup:
+        """One bar, on top of what is under it."""
+        gap = min(2.0, self._wide / 5)
+        rect = (
+            '<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}">'
+            "<title>{}</title></rect>"
+        )
+        x, y = LEFT + place * self._wide + gap / 2, self._y(under + value)
+        return Markup(rect).format(kind, x, y, self._wide - gap, self._y(under) - y, hint)
+
+    @property
+    def _wide(self) -> float:
+        return (self.width - LEFT - RIGHT) / max(1, self.places)
+
+    def _y(self, value: float) -> float:
+        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / _scale(self.most)[0]
+
+
+def _svg(
+    title: str, told: str, kind: str, width: float, height: float, parts: Sequence[Markup]
+) -> Markup:
     # A label rather than ids: one page holds many plots.
     head = (
-        '<svg class="plot" role="img" aria-label="{}. {}" viewBox="0 0 {} {}" '
+        '<svg class="plot {}" role="img" aria-label="{}. {}" viewBox="0 0 {} {}" '
         'xmlns="http://www.w3.org/2000/svg"><title>{}</title><desc>{}</desc>'
     )
     return (
-        Markup(head).format(title, told, WIDTH, height, title, told)
+        Markup(head).format(kind, title, told, width, height, title, told)
         + Markup("").join(parts)
         + Markup("</svg>")
     )
-
-
-def _bar(
-    place: int, wide: float, under: float, value: float, top: float, kind: str, hint: str
-) -> Markup:
-    tall = (HEIGHT - TOP - BOTTOM) * value / top
-    y = _y(under + value, top)
-    gap = min(2.0, wide / 5)
-    rect = (
-        '<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}">'
-        "<title>{}</title></rect>"
-    )
-    return Markup(rect).format(kind, LEFT + place * wide + gap / 2, y, wide - gap, tall, hint)
-
-
-def _lines(top: float, step: float) -> Markup:
-    """Horizontal rules with their numbers."""
-    rule = '<line class="rule" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>'
-    parts = []
-    for number in range(round(top / step) + 1):
-        y = _y(number * step, top)
-        parts.append(Markup(rule).format(LEFT, WIDTH - RIGHT, y, y))
-        parts.append(_text(LEFT - 6, y + 4, _number(number * step), "end"))
-    return Markup("").join(parts)
-
-
-def _y(value: float, top: float) -> float:
-    return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / top
 
 
 def _text(x: float, y: float, text: str, anchor: str) -> Markup:
@@ -162,4 +172,4 @@ def _number(value: float) -> str:
 
 
 def _shortened(name: str) -> str:
-    return name if len(name) <= 22 else f"{name[:21]}…"
+    return name if len(name) <= 20 else f"{name[:19]}…"
