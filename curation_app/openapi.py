@@ -145,7 +145,7 @@ def _responses(told: Operation, *, acts: bool) -> dict[str, Any]:
     elif told.starts_work:
         found = {
             "303": {
-                "description": "It goes on in the background: Location is where to ask for it.",
+                "description": "Done, or begun in the background: see Location.",
                 "headers": {"Location": {"schema": {"type": "string"}}},
                 "content": {_JSON: {"schema": SEE}},
             }

@@ -41,7 +41,7 @@ class Operation:
     uploads: bool = False
     """Whether it takes files."""
     starts_work: bool = False
-    """Whether it answers with where to ask for the work that it began."""
+    """Whether it answers with where to ask for what becomes of it."""
     answer: Mapping[str, Any] = dataclasses.field(default_factory=lambda: ANY)
     answers: str = ""
     """A sentence about the answer."""
@@ -83,7 +83,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "download": _choice("1: to be saved under its own name.", "1"),
     "distance": _number("Near copies differ in at most so many of 64 bits.", 16),
     "augmented": _choice("0: without shifted, turned, zoomed or mirrored copies.", "0", "1"),
-    "kind": _text("Only this kind of copies."),
+    "kind": _text("Only this kind of group, or of what an import finds."),
+    "page": _number("Which page, from 1."),
     "without": _text("A tag whose samples the export leaves out; may come several times."),
     "against": _text("Another revision, or `now`: what differs is answered as well."),
 }
@@ -97,6 +98,13 @@ _IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _PICTURES = {"type": "array", "items": {"type": "integer"}, "description": "Ids of pictures."}
 _GROUP = {
     "group": many({"type": "string", "description": "Ids of one group, with commas between."}),
+}
+_CHOICES = {
+    "licence": TEXT,
+    "choice-KEY": {"type": "string", "description": "What becomes of the picture of that key."},
+    "label-KEY": {"type": "string", "description": "Its class."},
+    "kind-KIND": {"type": "string", "description": "What becomes of all of that kind."},
+    "class-CLASS": {"type": "string", "description": "What that class is called here."},
 }
 _ACTED = Operation(takes_key=True, answer=ref("Acted"), answers="What it changed.")
 
@@ -173,6 +181,30 @@ OPERATIONS: dict[str, Operation] = {
     "duplicates.separate": dataclasses.replace(
         _ACTED, form={"picture": _PICTURES, "kept": _PICTURES}
     ),
+    "merging.index": Operation(answer=thing(imports=many(ANY))),
+    "merging.start": Operation(
+        query=("collection",),
+        uploads=True,
+        form={
+            "from": {"enum": ["files", "urls", "path", "hub", "collection"]},
+            "files": many({"type": "string", "format": "binary"}),
+            "urls": TEXT,
+            "list": {"type": "string", "format": "binary"},
+            "path": TEXT,
+            "hub": TEXT,
+            "collection": NUMBER,
+        },
+        required=("from",),
+        starts_work=True,
+    ),
+    "merging.show": Operation(query=("kind", "page")),
+    "merging.choose": Operation(form=_CHOICES),
+    "merging.apply": Operation(
+        form={**_CHOICES, "plan": TEXT}, required=("plan",), starts_work=True
+    ),
+    "merging.discard": Operation(starts_work=True),
+    "merging.picture": Operation(media_types=_IMAGES),
+    "quality.index": Operation(query=("collection",)),
     "samples.index": Operation(query=("collection", "without")),
     "samples.approve": Operation(query=("collection",)),
     "samples.search": Operation(query=("collection",), starts_work=True),
