@@ -7,7 +7,7 @@ from collections.abc import Collection as Names
 from collections.abc import Mapping
 from typing import Any
 
-from curation_app.packs import Broken
+from curation_app.packshelf import Broken
 from curation_app.progress import Figures
 from curation_app.records import ROLES, STATES, Picture
 from curation_app.tasks import Task

@@ -19,7 +19,8 @@ from core.errors import UserError
 from curation_app.context import get_app, wants_json
 from curation_app.filters import MAX_ID, MAX_TEXT, whole_number
 from curation_app.packfiles import SUMS, File
-from curation_app.packs import FACTS, AlteredError, Pack, Shelf, Sticker
+from curation_app.packs import FACTS, AlteredError, Pack, Sticker
+from curation_app.packshelf import Shelf
 
 PAGE_SIZE = 60
 GROUNDS = ("chequered", "light", "dark")
