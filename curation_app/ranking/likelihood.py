@@ -25,8 +25,8 @@ _CHUNK = 1 << 14
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Said:
-    """Of each vote: means under the Gaussian of what it is about."""
+class PairsSaid:
+    """Of each comparison: means under the Gaussian of the difference that it is about."""
 
     slope: Floats
     information: Floats
@@ -34,7 +34,20 @@ class Said:
     meant: Floats
     """The probability that it was no careless click."""
     tie_pull: Floats
-    """Of comparisons: what it says against ties, the mean of meant / (e^{d/2} + e^{-d/2} + ν)."""
+    """What it says against ties: the mean of meant / (e^{d/2} + e^{-d/2} + ν)."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class StarsSaid:
+    """Of each vote of stars: means under the Gaussian of the score that it is about."""
+
+    slope: Floats
+    information: Floats
+    meant: Floats
+    below: Floats
+    """Slope in the cutpoint below it; 0 or less."""
+    above: Floats
+    """Slope in the cutpoint above it; 0 or more."""
 
 
 @functools.cache
@@ -70,8 +83,10 @@ def pair_terms(
 
 def star_terms(
     score: Floats, stars: Ints, careless: Floats, cutpoints: Floats
-) -> tuple[Floats, Floats, Floats]:
-    """Probability of stars, its slope in the score, the probability that they were meant.
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Probability of stars, the probability that they were meant, slopes in both cutpoints.
+
+    The slope in the score is minus the sum of those.
 
     score: in logits, with the curator's generosity added; cutpoints: STARS - 1, rising.
     """
@@ -80,12 +95,13 @@ def star_terms(
     said = np.maximum(above - below, 1e-12)
     probability = careless / STARS + (1 - careless) * said
     meant = (1 - careless) * said / probability
-    return probability, meant * (above + below - 1), meant
+    share = meant / said
+    return probability, meant, -share * below * (1 - below), share * above * (1 - above)
 
 
 def pairs_said(
     *, mean: Floats, variance: Floats, tied: Flags, careless: Floats, ties: Floats
-) -> Said:
+) -> PairsSaid:
     """What comparisons say of differences that are known as Gaussians."""
     found = np.zeros((4, len(mean)))
     for part in _parts(len(mean)):
@@ -98,30 +114,34 @@ def pairs_said(
             out[2] += weight * meant
             out[3] += weight * meant * z
         out[1] /= spread
-    return Said(
+    return PairsSaid(
         slope=found[0], information=np.maximum(found[1], 0), meant=found[2], tie_pull=found[3]
     )
 
 
 def stars_said(
     *, mean: Floats, variance: Floats, stars: Ints, careless: Floats, cutpoints: Floats
-) -> Said:
+) -> StarsSaid:
     """What stars say of scores that are known as Gaussians."""
-    found = np.zeros((3, len(mean)))
+    found = np.zeros((4, len(mean)))
     for part in _parts(len(mean)):
         m, spread = mean[part], np.sqrt(variance[part])
         out = found[:, part]
         for place, weight in nodes():
-            _, slope, meant = star_terms(m + place * spread, stars[part], careless[part], cutpoints)
-            out[0] += weight * slope
-            out[1] -= weight * place * slope
-            out[2] += weight * meant
-        out[1] /= spread
-    return Said(
-        slope=found[0],
-        information=np.maximum(found[1], 0),
-        meant=found[2],
-        tie_pull=np.zeros(len(mean)),
+            _, meant, below, above = star_terms(
+                m + place * spread, stars[part], careless[part], cutpoints
+            )
+            out[0] += weight * place * (below + above)
+            out[1] += weight * meant
+            out[2] += weight * below
+            out[3] += weight * above
+        out[0] /= spread
+    return StarsSaid(
+        slope=-found[2] - found[3],
+        information=np.maximum(found[0], 0),
+        meant=found[1],
+        below=found[2],
+        above=found[3],
     )
 
 

@@ -132,7 +132,7 @@ class _Block:
 
     def invert(self) -> None:
         """Turn the precision into the covariance."""
-        self.covariance = np.linalg.inv(self.covariance)
+        self.covariance = np.asarray(np.linalg.inv(self.covariance), dtype=np.float64)
         self._inverted = True
 
     def holds(self, about: tuple[int, ...]) -> bool:

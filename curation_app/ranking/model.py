@@ -10,10 +10,9 @@ import dataclasses
 
 import numpy as np
 
-from curation_app.ranking.likelihood import Said, pairs_said, stars_said
+from curation_app.ranking.likelihood import PairsSaid, StarsSaid, pairs_said, stars_said
 from curation_app.ranking.network import Network, Precision, Uncertainty, solve
 from curation_app.ranking.votes import (
-    STARS,
     Floats,
     Ints,
     PairTally,
@@ -38,6 +37,9 @@ CUTPOINTS = (-2.0, -0.6, 0.6, 2.0)
 """Stars before any are given: about a fifth of the pictures each."""
 CUTPOINT_INFORMATION, GENEROSITY_INFORMATION = 4.0, 4.0
 """How firmly cutpoints keep to those, and curators to no generosity: 1/variance."""
+
+CUTPOINT_GAP = 0.1
+"""The least distance between cutpoints, in logits."""
 
 ROUNDS = 200
 STEP = 1.0
@@ -141,7 +143,7 @@ class _Fit:
         self.spread = self.learnt_spread()
         return float(max(np.abs(step).max(initial=0.0), abs(self.spread - before)))
 
-    def hear_pairs(self) -> Said:
+    def hear_pairs(self) -> PairsSaid:
         """What comparisons say at the current estimate."""
         tally = self.pairs
         return pairs_said(
@@ -152,7 +154,7 @@ class _Fit:
             ties=self.habits.ties[tally.curator],
         )
 
-    def hear_stars(self) -> Said:
+    def hear_stars(self) -> StarsSaid:
         """What stars say at the current estimate."""
         tally = self.stars
         return stars_said(
@@ -163,7 +165,7 @@ class _Fit:
             cutpoints=self.habits.cutpoints,
         )
 
-    def weigh(self, of_pairs: Said, of_stars: Said) -> Floats:
+    def weigh(self, of_pairs: PairsSaid, of_stars: StarsSaid) -> Floats:
         """Set own and conductance; the gradient at each picture."""
         pairs, stars, size = self.pairs, self.stars, self.network.pictures
         self.conductance = summed(pairs.edge, pairs.count * of_pairs.information, len(pairs.low))
@@ -206,7 +208,7 @@ class _Fit:
 
 
 def _learnt(
-    habits: Habits, pairs: PairTally, of_pairs: Said, stars: StarTally, of_stars: Said
+    habits: Habits, pairs: PairTally, of_pairs: PairsSaid, stars: StarTally, of_stars: StarsSaid
 ) -> Habits:
     """Habits after one look at all votes: a step of expectation maximisation."""
     curators = len(habits.careless)
@@ -231,5 +233,18 @@ def _learnt(
         careless=careless / (count + CARELESS_VOTES),
         ties=tied / against,
         generosity=generosity,
-        cutpoints=habits.cutpoints,
+        cutpoints=_learnt_cutpoints(habits.cutpoints, stars, of_stars),
     )
+
+
+def _learnt_cutpoints(cutpoints: Floats, stars: StarTally, said: StarsSaid) -> Floats:
+    """Cutpoints after one look at all stars; they stay in order."""
+    count = len(cutpoints) + 2
+    slopes, information = np.zeros(count), np.zeros(count)
+    for places, slope in ((stars.stars - 1, said.below), (stars.stars, said.above)):
+        slopes += summed(places, stars.count * slope, count)
+        information += summed(places, stars.count * slope**2, count)
+    pull = slopes[1:-1] - CUTPOINT_INFORMATION * (cutpoints - CUTPOINTS)
+    moved = cutpoints + np.clip(pull / (information[1:-1] + CUTPOINT_INFORMATION), -STEP, STEP)
+    gaps = np.maximum(np.diff(moved), CUTPOINT_GAP)
+    return np.asarray(moved[0] + np.concatenate([[0.0], np.cumsum(gaps)]), dtype=np.float64)

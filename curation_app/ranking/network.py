@@ -123,4 +123,4 @@ class Uncertainty:
     def _rest(self, count: int) -> Floats:
         """How firmly each message's source is held without the one it speaks to."""
         back = np.concatenate([self._messages[count:], self._messages[:count]])
-        return self._held[self._network.source] - back
+        return np.asarray(self._held[self._network.source] - back, dtype=np.float64)

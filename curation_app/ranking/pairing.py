@@ -14,13 +14,13 @@ from scipy.special import ndtr
 
 from curation_app.ranking.live import Live
 from curation_app.ranking.model import CARELESS
-from curation_app.ranking.votes import Flags, Floats, Ints
+from curation_app.ranking.votes import Floats, Ints
 
 SHORTLIST = 1024
 """Pictures looked at in a class too large for covariances, drawn anew for each pair."""
 LEAST_VOTED = 32
 """Of them, how many are among the pictures with the fewest votes."""
-GAINS = 1 << 15
+GAINS = 1 << 13
 """About how many pairs are weighed for one question."""
 LOGISTIC_VARIANCE = 1.702**2
 """Of the normal whose distribution function is nearest to the logistic one."""
@@ -69,10 +69,7 @@ def _weigh(live: Live, members: Ints, rng: np.random.Generator) -> tuple[Ints, I
     candidates = members if covariance is not None else _shortlist(live, members, rng)
     mean, variance = live.mean[candidates], live.variance[candidates]
     weight = _density(mean, variance) ** 2
-    if covariance is None:
-        alone = weight * variance**2
-    else:
-        alone = covariance**2 @ weight
+    alone = weight * variance**2 if covariance is None else covariance**2 @ weight
     # Equal gains, as before the first vote, are drawn for.
     luck = alone * (1 + 1e-6 * rng.random(len(alone)))
     count = min(len(candidates), max(1, GAINS // len(candidates)))
@@ -114,7 +111,7 @@ def _shortlist(live: Live, members: Ints, rng: np.random.Generator) -> Ints:
             fewest[rng.integers(len(fewest), size=LEAST_VOTED)],
         ]
     )
-    return members[np.unique(chosen)]
+    return np.asarray(members[np.unique(chosen)], dtype=np.int64)
 
 
 def _best_first(gains: Floats) -> Iterator[Ints]:
@@ -122,6 +119,6 @@ def _best_first(gains: Floats) -> Iterator[Ints]:
     flat = gains.ravel()
     possible = int((flat > 0).sum())
     for count in (min(64, possible), possible):
-        top = np.argpartition(flat, len(flat) - count)[len(flat) - count :] if count else []
-        places = np.asarray(top, dtype=np.int64)
-        yield places[np.argsort(-flat[places], kind="stable")]
+        if count:
+            places = np.argpartition(flat, len(flat) - count)[len(flat) - count :]
+            yield np.asarray(places[np.argsort(-flat[places], kind="stable")], dtype=np.int64)

@@ -48,7 +48,7 @@ def pick_shared(
     *,
     in_flight: Collection[tuple[int, int]] = (),
 ) -> tuple[int, int] | None:
-    """A pair that others compared and this curator did not, sides drawn; None when there is none."""
+    """A pair that others compared and this curator did not, sides drawn; None without one."""
     keys = _keys(others)
     _, first = np.unique(keys, return_index=True)
     places = np.sort(first[~np.isin(keys[first], _keys(own))])
