@@ -69,7 +69,7 @@ def test_undo_takes_a_judgement_out_of_the_scores(tmp_path: Path) -> None:
     pair = ask(client)
     form = {"left": pair["left"]["id"], "right": pair["right"]["id"], "outcome": "left"}
     judged = post(client, "/rank/judge", **form).get_json()
-    winner = judged["pictures"][0]
+    (winner,) = (one for one in judged["pictures"] if one["id"] == form["left"])
     assert (winner["votes"], winner["score"] > 0) == (1, True)
     assert winner["deviation"] < 10
     assert post(client, "/undo").get_json()["changed"] == 2

@@ -1,7 +1,8 @@
 """What the scores rest on: who compared what with what, and who gave how many stars."""
 
 import dataclasses
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ def votes(connection: Connection, collection_id: int) -> Votes:
         .where(changes.c.id.in_(last))
         .order_by(changes.c.id)
     )
-    pairs = kept.of(_table(connection.execute(judged).all(), 4), 2)
+    pairs = kept.of(_table(connection.execute(judged).yield_per(10_000), 4), 2)
     given = kept.of(_table([(a, int(b), c) for a, b, c in connection.execute(stars)], 3), 1)
     words = {(a, c): (a, b, c) for a, b, c in given.tolist()}  # the last one of each curator
     return Votes(
@@ -177,8 +178,9 @@ def _comparisons(collection_id: int) -> Select[Any]:
     )
 
 
-def _table(rows: Sequence[Sequence[Any]], width: int) -> Ints:
-    return np.array([tuple(row) for row in rows], np.int64).reshape(-1, width)
+def _table(rows: Iterable[Sequence[Any]], width: int) -> Ints:
+    numbers = itertools.chain.from_iterable(rows)
+    return np.fromiter(numbers, np.int64).reshape(-1, width)
 
 
 def _comparison(row: Row[Any]) -> Comparison:
