@@ -139,6 +139,22 @@ def unpack(data: bytes, at: str) -> Search:
         return Search(at=at, ids=arrays["ids"], links=links)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Undecided:
+    """What a search found that nobody has merged or told apart since."""
+
+    ids: list[int]
+    """Pictures that have links, ascending."""
+    links: Links
+    """Between rows of these."""
+    labels: Mapping[int, str]
+    """Id to class, of all pictures that are shown."""
+    largest: int
+    """A group of more chained by chance."""
+    at: str
+    news: int
+
+
 class Copies:
     """The groups of all collections; for several threads at once."""
 
@@ -146,70 +162,86 @@ class Copies:
         self._engine = engine
         self._lock = threading.Lock()
         self._searches: dict[int, Search] = {}
-        self._listings: dict[int, tuple[object, dict[tuple[int, bool], Listing]]] = {}
+        self._open: dict[int, tuple[object, Undecided | None]] = {}
+        self._listings: dict[int, dict[tuple[int, bool], Listing]] = {}
 
     def listing(self, collection_id: int, distance: int, *, augmented: bool) -> Listing:
         """The groups as they are now; made anew only when something has changed."""
+        slide = (distance, augmented)
         with self._lock, self._engine.connect() as connection:
             at = copies.searched_at(connection, collection_id)
             state = (at, copies.state(connection, collection_id))
-            known_state, known = self._listings.get(collection_id, (None, {}))
-            if known_state != state or len(known) > _SLIDES_KEPT:
-                known = {}
-                self._listings[collection_id] = state, known
-            slide = (distance, augmented)
+            if self._open.get(collection_id, (None,))[0] != state:
+                found = self._undecided(connection, collection_id, at)
+                self._open[collection_id] = state, found
+                self._listings[collection_id] = {}
+            known = self._listings[collection_id]
             if slide not in known:
-                known[slide] = self._listed(connection, collection_id, at, slide)
+                if len(known) >= _SLIDES_KEPT:
+                    known.clear()
+                known[slide] = _listed(self._open[collection_id][1], state[1][1], *slide)
             return known[slide]
 
-    def _listed(
-        self, connection: Connection, collection_id: int, at: str | None, slide: tuple[int, bool]
-    ) -> Listing:
-        labels = copies.labels(connection, collection_id)
+    def _undecided(
+        self, connection: Connection, collection_id: int, at: str | None
+    ) -> Undecided | None:
         if at is None:
-            return Listing(at=None, within=MOST_DISTANCE, news=len(labels), groups=[])
+            return None
         search = self._searches.get(collection_id)
         if search is None or search.at != at:
             search = unpack(copies.search(connection, collection_id), at)
             self._searches[collection_id] = search
-        ids = np.fromiter(labels, np.int64, len(labels))
-        return Listing(
-            at=at,
-            within=search.links.within,
-            news=int((~np.isin(ids, search.ids)).sum()),
-            groups=grouped(search, labels, copies.apart(connection, collection_id), *slide),
-        )
+        labels = copies.labels(connection, collection_id)
+        return undecided(search, labels, copies.apart(connection, collection_id))
 
 
-def grouped(
-    search: Search,
-    labels: Mapping[int, str],
-    apart: Mapping[int, Set[object]],
-    distance: int,
-    augmented: bool,
-) -> list[Group]:
-    """The groups that a search leads to, of the pictures in `labels` (id to class).
+def _listed(found: Undecided | None, pictures: int, distance: int, augmented: bool) -> Listing:
+    if found is None:
+        return Listing(at=None, within=MOST_DISTANCE, news=pictures, groups=[])
+    return Listing(
+        at=found.at,
+        within=found.links.within,
+        news=found.news,
+        groups=grouped(found, distance, augmented=augmented),
+    )
 
-    Links between pictures that share a set in `apart` are left out.
+
+def undecided(
+    search: Search, labels: Mapping[int, str], apart: Mapping[int, Set[object]]
+) -> Undecided:
+    """The links of a search between pictures in `labels` (id to class).
+
+    Those between pictures that share a set in `apart` are left out.
     """
     links = search.links
     rows = np.unique(np.concatenate([links.left, links.right]))
-    ids = search.ids[rows].tolist()
-    there = np.array([one in labels for one in ids], np.bool_)
+    shown = np.fromiter(labels, np.int64, len(labels))
+    there = np.isin(search.ids[rows], shown)
     ends = [np.searchsorted(rows, side) for side in (links.left, links.right)]
     wanted = there[ends[0]] & there[ends[1]]
+    ids = search.ids[rows].tolist()
     if apart:
         sets = [apart.get(one, frozenset()) for one in ids]
         told = np.array([bool(one) for one in sets], np.bool_)
         for link in np.flatnonzero(wanted & told[ends[0]] & told[ends[1]]).tolist():
             wanted[link] = sets[ends[0][link]].isdisjoint(sets[ends[1][link]])
-    chosen = _chosen(links, wanted, ends)
-    # As large as among all pictures, not among those that have copies alone.
-    largest = max(16, len(search.ids) // 50)
-    found = duplicates.groups(
-        chosen, len(ids), distance=distance, augmented=augmented, largest=largest
+    return Undecided(
+        ids=ids,
+        links=_chosen(links, wanted, ends),
+        labels=labels,
+        # As large as among all pictures, not among those that have copies alone.
+        largest=max(16, len(search.ids) // 50),
+        at=search.at,
+        news=int((~np.isin(shown, search.ids)).sum()),
     )
-    return [_group(one, ids, labels) for one in found]
+
+
+def grouped(found: Undecided, distance: int, *, augmented: bool) -> list[Group]:
+    """The groups at one position of the slider, by their first id."""
+    groups = duplicates.groups(
+        found.links, len(found.ids), distance=distance, augmented=augmented, largest=found.largest
+    )
+    return [_group(one, found.ids, found.labels) for one in groups]
 
 
 def _chosen(links: Links, wanted: NDArray[np.bool_], ends: Sequence[Ints]) -> Links:

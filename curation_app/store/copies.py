@@ -109,7 +109,7 @@ def labels(connection: Connection, collection_id: int) -> dict[int, str]:
         .where(pictures.c.merged_into.is_(None))
         .order_by(pictures.c.id)
     )
-    return {int(row.id): str(row.label) for row in rows}
+    return {one: label for one, label in rows.all()}  # noqa: C416  # rows are not quite tuples
 
 
 def apart(connection: Connection, collection_id: int) -> dict[int, set[tuple[int, str]]]:
