@@ -8,7 +8,7 @@ that pages sort by.
 import dataclasses
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,13 @@ class Board:
         """Where a picture stands, if it is ranked."""
         place = int(np.searchsorted(self.ids, picture_id))
         return place if place < len(self.ids) and self.ids[place] == picture_id else None
+
+    def holds_any(self, picture_ids: Sequence[int]) -> bool:
+        """Whether any of these pictures is ranked."""
+        if not len(self.ids):
+            return False
+        places = np.minimum(np.searchsorted(self.ids, picture_ids), len(self.ids) - 1)
+        return bool((self.ids[places] == picture_ids).any())
 
     def rows(self, numbers: Iterable[int]) -> tuple[list[int], list[float], list[float], list[int]]:
         """Ids, scores, deviations and votes, as the database keeps them."""
@@ -155,7 +162,8 @@ class Judge:
         """After each action: undo, stars, moved and merged pictures change what scores rest on."""
         with self._lock:
             for board in self._boards.values():
-                if any(board.number(one) is not None for one in acted.picture_ids[:1]):
+                # Some may be merged, or were: a single one does not tell.
+                if board.holds_any(acted.picture_ids):
                     board.stale = True
 
     def forget(self, collection_id: int) -> None:

@@ -195,6 +195,28 @@ def test_votes_on_merged_pictures_count_for_the_kept_one(
     assert votes(app).stars.tolist() == [[2, 5, 1], [3, 2, 1]]
 
 
+def test_the_ranking_follows_merges_and_what_takes_them_back(
+    equals: tuple[Flask, FlaskClient],
+) -> None:
+    _, client = equals
+    ask = "/rank/next?label=cat"
+    for _ in range(3):
+        pair = client.get(ask, headers=JSON).get_json()
+        left, right = pair["left"]["id"], pair["right"]["id"]
+        outcome = "left" if left < right else "right"
+        post(client, "/rank/judge", left=left, right=right, outcome=outcome)
+    post(client, "/act", picture=1, do="stars:5")
+    client.get(ask)
+    before = [shown(client, one)["votes"] for one in range(1, 8)]
+    merge(client, 1, 2, 3, keep=2)
+    client.get(ask)  # scores are fitted anew when they are next needed
+    assert shown(client, 2)["votes"] > before[1]
+    assert shown(client, 2)["score"] > 0
+    post(client, "/undo")
+    client.get(ask)
+    assert [shown(client, one)["votes"] for one in range(1, 8)] == before
+
+
 def test_what_was_merged_into_a_picture_goes_along_with_it(
     equals: tuple[Flask, FlaskClient],
 ) -> None:
