@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import signal
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -99,6 +100,8 @@ def serve(folders: Sequence[Path], settings: ServeSettings) -> None:
         print(f"open http://{settings.host}:{port}/ (stop with Ctrl-C)", flush=True)
         # waitress says little, and nothing of use to a curator.
         logging.getLogger("waitress").setLevel(logging.ERROR)
+        # A service manager's way to say Ctrl-C.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         server.run()
 
 

@@ -2,9 +2,11 @@
 
 import contextlib
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
@@ -16,6 +18,7 @@ from curation_app.store.migrations import APPLICATION_ID, bring_up_to_date
 BUSY_S = 15.0
 """How long to wait for another writer."""
 _POOL = 12
+_turns: WeakKeyDictionary[Engine, threading.Lock] = WeakKeyDictionary()
 
 
 def open_database(database: Path | str) -> Engine:
@@ -42,9 +45,18 @@ def open_database(database: Path | str) -> Engine:
 
 @contextlib.contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """A transaction that, on SQLite, holds the write lock from its first read on."""
-    with engine.connect().execution_options(writes=True) as connection, connection.begin():
-        yield connection
+    """A transaction that, on SQLite, holds the write lock from its first read on.
+
+    Threads wait in line for it here: SQLite itself has waiting ones sleep, each longer and longer.
+    """
+    turn = _turns.setdefault(engine, threading.Lock()) if engine.name == "sqlite" else None
+    held = turn is not None and turn.acquire(timeout=BUSY_S)
+    try:
+        with engine.connect().execution_options(writes=True) as connection, connection.begin():
+            yield connection
+    finally:
+        if turn is not None and held:
+            turn.release()
 
 
 def _url(database: Path | str) -> URL:

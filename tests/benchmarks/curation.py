@@ -267,7 +267,7 @@ def measure_search(database: Path) -> dict[str, Any]:
     started_s = time.monotonic()
     pairs = near_by_hash(found, 8)
     took_s = time.monotonic() - started_s
-    return {"search_s": round(took_s, 1), "search_pairs": len(pairs[0])}
+    return {"search_s": round(took_s, 1), "search_pairs": len(pairs.left)}
 
 
 if __name__ == "__main__":
