@@ -83,20 +83,27 @@ def search(
     Merged pictures are compared as well: they may come back.
     """
     watch("reading what is known of them", 0.0)
+    ids: list[int] = []
+    dhash: list[int] = []
+    digests: list[str] = []
+    pixels: list[str] = []
     with engine.connect() as connection:
-        rows = list(copies.seen(connection, collection.id))
-    ids = np.array([one.id for one in rows], np.int64)
+        for one in copies.seen(connection, collection.id):
+            ids.append(one.id)
+            dhash.append(one.dhash)
+            digests.append(one.sha256)
+            pixels.append(json.loads(one.facts).get("pixels_sha256", one.sha256))
+    rows = np.array(ids, np.int64)
     stored = Stored(
-        sha256=[one.sha256 for one in rows],
-        pixels_sha256=[json.loads(one.facts).get("pixels_sha256", one.sha256) for one in rows],
-        dhash=np.array([one.dhash for one in rows], np.int64),
-        thumbs=StoredThumbs(engine, ids),
-        previews=_previews(engine, workspace, collection, ids, [one.sha256 for one in rows]),
+        sha256=digests,
+        pixels_sha256=pixels,
+        dhash=np.array(dhash, np.int64),
+        thumbs=StoredThumbs(engine, rows),
+        previews=_previews(engine, workspace, collection, rows, digests),
     )
-    del rows
     links = duplicates.find_links(stored, distance=MOST_DISTANCE, watch=watch)
     with writing(engine) as connection:
-        copies.keep_search(connection, collection.id, pack(ids, links))
+        copies.keep_search(connection, collection.id, pack(rows, links))
     return len(links.left)
 
 

@@ -8,13 +8,17 @@ import dataclasses
 from collections.abc import Sequence
 
 from sqlalchemy import Connection
+from werkzeug.datastructures import MultiDict
 
 from core.errors import UserError
+from curation_app.filters import whole_number
 from curation_app.indexing.duplicates import Rated, best_of
 from curation_app.records import Change, Picture
 from curation_app.store import copies
 from curation_app.store.actions import TAG
 
+MOST_PICTURES = 20_000
+"""In one action."""
 _LIKED = ("keep", "maybe")
 
 
@@ -27,6 +31,48 @@ class Choice:
     """The picture to keep; None: the best one."""
     label: str | None = None
     """Its class; None: the one that they are all in."""
+
+
+def read_choices(form: MultiDict[str, str]) -> tuple[list[Choice], int | None]:
+    """What a form says about its groups; and the first id of the group that follows an `only`.
+
+    `views.duplicates.merge` says what is in it. UserError names what makes no sense.
+    """
+    groups = [_ids(text) for text in form.getlist("group")]
+    firsts = [one[0] for one in groups]
+    following = None
+    if form.get("only"):
+        only = whole_number(form["only"], "only")
+        if only not in firsts:
+            raise UserError(f"only is {only}, which begins none of the groups")
+        at = firsts.index(only)
+        near = firsts[at + 1 : at + 2] or firsts[max(0, at - 1) : at]
+        following = near[0] if near else None
+        groups = [groups[at]]
+    if not groups or sum(len(one) for one in groups) > MOST_PICTURES:
+        raise UserError(f"give at least one group, and at most {MOST_PICTURES} pictures")
+    kept = {
+        whole_number(text, name)
+        for name, texts in form.lists()
+        for text in texts
+        if name == "keep" or name.startswith("keep-")
+    }
+    return [_choice(form, one, kept) for one in groups], following
+
+
+def _choice(form: MultiDict[str, str], ids: tuple[int, ...], kept: set[int]) -> Choice:
+    label = form.get(f"label-{ids[0]}") or form.get("label")
+    wanted = kept.intersection(ids)
+    if len(wanted) > 1:
+        raise UserError("several pictures of one group are to be kept: choose one, merge the rest")
+    return Choice(ids=ids, keep=next(iter(wanted), None), label=label or None)
+
+
+def _ids(text: str) -> tuple[int, ...]:
+    ids = tuple(dict.fromkeys(whole_number(one, "group") for one in text.split()))
+    if not ids:
+        raise UserError("group is empty: give ids of pictures, with blanks between them")
+    return ids
 
 
 def best(pictures: Sequence[Picture]) -> Picture:

@@ -1,6 +1,7 @@
 """Copies: found in the background, shown in groups, merged, told apart, taken back."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
+from curation_app import security
 from curation_app.copies import grouped, pack, undecided, unpack
 from curation_app.joining import best
 from curation_app.records import Change, Picture
-from curation_app.store import actions, ranking
+from curation_app.store import accounts, actions, ranking
 from curation_app.store.engine import writing
 from curation_app.store.pictures import pictures_of
 from curation_app.store.schema import actions as log
@@ -55,6 +57,11 @@ def shown(client: FlaskClient, picture_id: int) -> dict[str, Any]:
 def votes(app: Flask) -> ranking.Votes:
     with app_of(app).engine.connect() as connection:
         return ranking.votes(connection, 1)
+
+
+def token_of(app: Flask) -> str:
+    with app.app_context(), app_of(app).engine.connect() as connection:
+        return security.script_token(accounts.local_curator(connection))
 
 
 def another_curator(app: Flask) -> int:
@@ -274,6 +281,24 @@ def test_another_one_can_be_kept_and_all_shown_merged_at_once(
     plain = post(client, "/duplicates/merge", plain=True, only=1, to="/duplicates/", **form)
     assert plain.headers["Location"] == "/duplicates/#group-4"
     assert ids_in(client.get("/").text) == [3, 4, 5, 6, 7]
+
+
+def test_two_curators_who_merge_at_the_same_moment_lose_no_picture(
+    equals: tuple[Flask, FlaskClient],
+) -> None:
+    app, client = equals
+    token = token_of(app)
+
+    def merge_into(kept: int) -> int:
+        form = {"group": "1 2 3", "keep": kept}
+        headers = JSON | {"Authorization": f"Bearer {token}"}
+        return app.test_client().post("/duplicates/merge", data=form, headers=headers).status_code
+
+    with ThreadPoolExecutor(3) as pool:
+        answers = list(pool.map(merge_into, (1, 2, 3)))
+    assert sorted(answers) == [200, 409, 409]
+    assert len(ids_in(client.get("/").text)) == 5
+    assert len(ids_in(client.get("/?merged=1").text)) == 2
 
 
 def test_a_request_sent_twice_merges_once(equals: tuple[Flask, FlaskClient]) -> None:

@@ -1,7 +1,7 @@
 // Deciding about groups of copies without waiting: a slider that shows its groups at once, keys, and
 // groups that go when they are merged. The page works without this file, as forms.
 
-import { complain, record, say } from "./send.js";
+import { record, say } from "./send.js";
 
 const slide = document.getElementById("slide");
 let showing = 0; // the last request of the slider; answers to earlier ones come too late
@@ -28,13 +28,13 @@ async function load(url, said) {
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
     const found = page.getElementById("found");
     if (mine !== showing) return;
-    if (!found) throw new Error(page.querySelector("main")?.textContent.trim() || "no answer");
+    if (!found) throw new Error(page.querySelector("[role=alert]")?.textContent.trim() || "no answer");
     document.getElementById("found").replaceWith(document.importNode(found, true));
     tellKeys();
     if (said) say(said);
     if (at >= 0) focus(groups()[Math.min(at, groups().length - 1)]);
   } catch (error) {
-    if (mine === showing) complain(error);
+    if (mine === showing) say(`This cannot be shown: ${error.message}`);
   }
 }
 

@@ -26,7 +26,7 @@ from curation_app.copies import NEAR_BITS, Copies, Group, Listing
 from curation_app.filters import MAX_TEXT, whole_number
 from curation_app.indexing.duplicates import KINDS
 from curation_app.indexing.hashing import MOST_DISTANCE
-from curation_app.joining import Choice
+from curation_app.joining import Choice, read_choices
 from curation_app.records import Acted, Collection, Picture, as_json
 from curation_app.store import actions, collections, copies
 from curation_app.store.pictures import pictures_of
@@ -37,7 +37,6 @@ PAGE_GROUPS = 24
 PAGE_PICTURES = 200
 """A page ends with the group that reaches this."""
 SHOWN_OF_GROUP = 60
-MOST_PICTURES = 20_000
 WORDS = {
     "exact": "the same bytes",
     "encoded": "encoded or scaled anew",
@@ -355,42 +354,8 @@ def _told_apart(
 
 def _choices() -> tuple[list[Choice], str | None]:
     """What a form says about its groups, and where on the page people go on."""
-    groups = [_ids(text) for text in request.form.getlist("group")]
-    only = request.form.get("only")
-    firsts = [one[0] for one in groups]
-    following = None
-    if only:
-        number = whole_number(only, "only")
-        if number not in firsts:
-            raise UserError(f"only is {number}, which begins none of the groups")
-        at = firsts.index(number)
-        near = firsts[at + 1 : at + 2] or firsts[max(0, at - 1) : at]
-        following = f"group-{near[0]}" if near else None
-        groups = [groups[at]]
-    if not groups or sum(len(one) for one in groups) > MOST_PICTURES:
-        raise UserError(f"give at least one group, and at most {MOST_PICTURES} pictures")
-    kept = {
-        whole_number(text, name)
-        for name, texts in request.form.lists()
-        for text in texts
-        if name == "keep" or name.startswith("keep-")
-    }
-    return [_choice(one, kept) for one in groups], following
-
-
-def _choice(ids: tuple[int, ...], kept: set[int]) -> Choice:
-    label = request.form.get(f"label-{ids[0]}") or request.form.get("label")
-    wanted = kept.intersection(ids)
-    if len(wanted) > 1:
-        raise UserError("several pictures of one group are to be kept: choose one, merge the rest")
-    return Choice(ids=ids, keep=next(iter(wanted), None), label=label or None)
-
-
-def _ids(text: str) -> tuple[int, ...]:
-    ids = tuple(dict.fromkeys(whole_number(one, "group") for one in text.split()))
-    if not ids:
-        raise UserError("group is empty: give ids of pictures, with blanks between them")
-    return ids
+    choices, following = read_choices(request.form)
+    return choices, None if following is None else f"group-{following}"
 
 
 def _answer(result: Acted, following: str | None) -> ResponseReturnValue:
