@@ -98,6 +98,7 @@ class Imports:
         self._lock = threading.RLock()
         self._loaded: collections.OrderedDict[str, Staged] = collections.OrderedDict()
         self._tasks: dict[str, Task] = {}
+        self._claimed: set[str] = set()
 
     def begin(self, curator_id: int, collection_id: int, title: str) -> Import:
         """A new import, under a name that nobody can guess."""
@@ -120,7 +121,7 @@ class Imports:
     def of(self, curator_id: int) -> list[Import]:
         """A curator's imports, the newest first."""
         # Asked before the records are read: work that ends in between has written its own.
-        busy = {import_id for import_id in list(self._tasks) if self.task(import_id)}
+        busy = {one for one in list(self._tasks) if self.task(one)} | self._claimed
         mine = [one for one in self._all() if one.curator_id == curator_id]
         found = [one if one.id in busy else _at_rest(one) for one in mine]
         return sorted(found, key=lambda one: (one.at, one.id), reverse=True)
@@ -134,6 +135,23 @@ class Imports:
             changed = dataclasses.replace(found, **values)
             write_json(self._folder / import_id / _RECORD, dataclasses.asdict(changed))
             return changed
+
+    def claim(self, import_id: str) -> bool:
+        """Begin to carry an import out; False when somebody does already, or did."""
+        with self._lock:
+            found = self._read(import_id)
+            free = found is not None and import_id not in self._claimed
+            if not free or found is None or found.state not in (READY, APPLYING):
+                return False
+            self._claimed.add(import_id)
+            self.update(import_id, state=APPLYING, error="")
+            return True
+
+    def give_up(self, import_id: str, error: str) -> None:
+        """What was claimed failed, and can be tried again."""
+        with self._lock:
+            self._claimed.discard(import_id)
+            self.update(import_id, state=READY, error=error)
 
     def works_at(self, import_id: str, task: Task) -> None:
         """Say what is being done for an import at the moment."""
@@ -185,6 +203,7 @@ class Imports:
     def finish(self, import_id: str, **values: Any) -> None:
         """An import is done: what came of it is remembered for a while, and no more than that."""
         with self._lock:
+            self._claimed.discard(import_id)
             self.update(import_id, state=APPLIED, decisions=Decisions(), **values)
             for name in (_CANDIDATES, _FACTS, _THUMBNAILS, _NEAR):
                 (self._folder / import_id / name).unlink(missing_ok=True)

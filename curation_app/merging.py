@@ -18,12 +18,12 @@ from core.data.decode import UnreadableError
 from core.errors import UserError
 from core.files import digest_of, write_bytes
 from curation_app.context import App
-from curation_app.imports import APPLYING, FAILED, READY, Import, Imports
+from curation_app.imports import FAILED, READY, Import, Imports, Staged
 from curation_app.indexing.facts import Facts, look
 from curation_app.intake.candidates import Candidate
 from curation_app.intake.links import forget_downloads
 from curation_app.intake.origins import Origin, trouble
-from curation_app.intake.plan import Merge, MergePlan, Near, plan_merge
+from curation_app.intake.plan import Known, Merge, MergePlan, Near, plan_merge
 from curation_app.intake.staging import Manner, Progress, stage
 from curation_app.intake.uploads import UploadOrigin, discard_old
 from curation_app.lending import carried, without_votes
@@ -92,7 +92,23 @@ def plan(app: App, found: Import) -> MergePlan:
     with app.engine.connect() as connection:
         known = store.known(connection, found.collection_id, {*staged.rows, *others})
     classes = found.decisions.classes
-    return plan_merge(staged.candidates, known, near=staged.near, relabel=classes)
+    # Pages of one import follow one another, and each choice asks for the plan again.
+    last = cast(_Last | None, app.parts.get("plan"))
+    if last and last.staged is staged and (last.known, last.classes) == (known, classes):
+        return last.plan
+    planned = plan_merge(staged.candidates, known, near=staged.near, relabel=classes)
+    app.parts["plan"] = _Last(staged=staged, known=known, classes=classes, plan=planned)
+    return planned
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Last:
+    """The plan that was made last, and of what."""
+
+    staged: Staged
+    known: list[Known]
+    classes: Mapping[str, str]
+    plan: MergePlan
 
 
 def signature(planned: MergePlan) -> str:
@@ -140,17 +156,21 @@ def carry_out(app: App, found: Import, planned: MergePlan) -> Task:
     if not merge.additions and not merge.relabels:
         raise UserError("nothing would change: choose something to bring in, or discard the import")
     imports = imports_of(app)
-    imports.update(found.id, state=APPLYING, error="")
+    if not imports.claim(found.id):
+        raise UserError(f"{found.title} is being brought in already: reload the page")
 
     def work(task: Task) -> None:
         try:
             check_same(plan(app, found), shown)  # others may have had their turn before
             acted = _carry_out(app, found, merge, task)
         except Exception as error:
-            imports.update(found.id, state=READY, error=_words(error))
+            imports.give_up(found.id, _words(error))
             raise
         task.result = _result(merge)
         imports.finish(found.id, result=task.result, first_id=_first(acted, merge))
+        judge = app.parts.get("judge")
+        if judge is not None:  # scores in memory know none of the new pictures
+            judge.forget(found.collection_id)
         for listener in app.listeners:
             listener(acted)
 

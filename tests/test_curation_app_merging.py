@@ -5,6 +5,7 @@ import json
 import os
 import re
 import threading
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from core.files import digest_bytes
-from curation_app import merging
+from curation_app import create_app, merging
+from curation_app.context import Settings
 from curation_app.intake.candidates import Candidate
+from curation_app.intake.fetch import Rules
 from curation_app.records import Change
 from curation_app.security import MAX_FORM_BYTES, MAX_UPLOAD_BYTES
 from curation_app.store import accounts, actions, pictures
@@ -39,7 +42,7 @@ from tests.curating import (
     vote,
 )
 from tests.sharing import client_of, open_shared
-from tests.test_curation_app_intake_fetch import HERE, Rules, says, serving
+from tests.test_curation_app_intake_fetch import HERE, says, serving
 
 Files = list[tuple[str, bytes]]
 NEW = picture(5000)
@@ -131,7 +134,7 @@ def test_what_is_uploaded_is_compared_chosen_and_brought_in_as_one_action(
     # The licence of what states none must be chosen.
     assert "1 of the pictures state no licence" in apply(client, url).get_json()["error"]
     conflict = key_of(client, url, "conflict", "lynx/1.png")
-    chosen = {"licence": "CC0-1.0", f"choice-{conflict}": "theirs"}
+    chosen: dict[str, Any] = {"licence": "CC0-1.0", f"choice-{conflict}": "theirs"}
     summary = post(client, f"{url}/choose", **chosen).get_json()
     assert (summary["additions"], summary["relabels"], summary["unlicensed"]) == (1, 1, 1)
     assert apply(client, url).status_code == 303
@@ -232,6 +235,15 @@ def test_a_file_of_the_same_name_is_neither_hidden_nor_lost(pets: Path) -> None:
     assert len(ids_in(again.get("/").text)) == 8
 
 
+def test_what_was_brought_in_can_be_ranked_at_once(pets: Path) -> None:
+    _, client = open_app(pets)
+    assert client.get("/rank/next?label=cat").status_code == 200
+    url = upload(client, [(f"fox/{n}.png", picture(5000 + n)) for n in range(2)])
+    assert apply(client, url, licence="MIT").status_code == 303
+    pair = client.get("/rank/next?label=fox").get_json()
+    assert {pair["left"]["label"], pair["right"]["label"]} == {"fox"}
+
+
 def test_what_others_said_of_brought_pictures_survives_an_undo_of_the_import(
     pets: Path, where: dict[str, str]
 ) -> None:
@@ -282,7 +294,7 @@ def test_choices_follow_their_kind_until_somebody_chooses_otherwise(pets: Path) 
     first = key_of(client, url, "new", "fox/0.png")
     keys = [item["key"] for item in told(client, url, "new")["items"]]
 
-    def choose(**form: str) -> dict[str, str]:
+    def choose(**form: Any) -> dict[str, str]:
         assert post(client, f"{url}/choose", **form).status_code == 200
         return names(client, url, "new")
 
@@ -302,7 +314,7 @@ def test_choices_that_cannot_be_are_one_line_each(pets: Path) -> None:
     _, client = open_app(pets)
     url = upload(client, [("fox/0.png", NEW), ("cat/0.png", CAT_0)])
     new, same = (told(client, url, kind)["items"][0]["key"] for kind in ("new", "same"))
-    for form, why in (
+    mistakes: list[tuple[dict[str, Any], str]] = [
         ({f"choice-{new}": "theirs"}, "'theirs' cannot be done with that picture: take, skip"),
         ({f"choice-{same}": "take"}, "'take' cannot be done with that picture: skip"),
         ({f"choice-{'0' * 64}": "take"}, "no such picture by now"),
@@ -311,7 +323,8 @@ def test_choices_that_cannot_be_are_one_line_each(pets: Path) -> None:
         ({"class-fox": "a/b"}, "holds a slash"),
         ({"class-wolf": "fox"}, "the import has no class 'wolf'"),
         ({"licence": "x" * 101}, "the licence has 101 characters: 100 at most"),
-    ):
+    ]
+    for form, why in mistakes:
         answer = post(client, f"{url}/choose", **form)
         assert answer.status_code == 409
         assert why in answer.get_json()["error"]
@@ -328,7 +341,7 @@ def test_classes_may_be_called_by_our_names_and_what_has_none_gets_one(pets: Pat
     files = [("kitten/0.png", CAT_0), ("kitten/1.png", NEW), ("2.png", DOG_0)]
     url = upload(client, files)
     assert names(client, url, "conflict").keys() == {"kitten/0.png", "2.png"}
-    renamed = {"class-kitten": "cat", "class-unlabelled": "dog", "licence": "MIT"}
+    renamed: dict[str, Any] = {"class-kitten": "cat", "class-unlabelled": "dog", "licence": "MIT"}
     # What is done is what was shown: renaming changes the plan, which must be looked at again.
     refused = apply(client, url, **renamed)
     assert "the plan has changed" in refused.get_json()["error"]
@@ -338,7 +351,7 @@ def test_classes_may_be_called_by_our_names_and_what_has_none_gets_one(pets: Pat
 
 
 def test_nothing_is_done_that_was_not_shown(pets: Path) -> None:
-    _, client = open_app(pets)
+    app, client = open_app(pets)
     one = upload(client, [("fox/0.png", NEW)])
     two = upload(client, [("wolf/0.png", NEW)])
     plan = told(client, one)["plan"]
@@ -347,7 +360,15 @@ def test_nothing_is_done_that_was_not_shown(pets: Path) -> None:
     assert "somebody changed the collection" in late.get_json()["error"]
     assert names(client, one, "conflict") == {"fox/0.png": "ours"}
     assert post(client, f"{one}/apply").status_code == 409
-    # An import is done once, however often the button is pressed.
+    # An import is done once, however often the button is pressed, and by however many at once.
+    imports = merging.imports_of(app_of(app))
+    found = imports.begin(1, 1, "a zip")
+    imports.update(found.id, state="ready")
+    assert [imports.claim(found.id) for _ in range(2)] == [True, False]
+    assert told(client, f"/bring-in/{found.id}")["state"] == "applying"
+    assert post(client, f"/bring-in/{found.id}/discard").status_code == 409
+    imports.give_up(found.id, "the disk is full")
+    assert imports.claim(found.id)
     assert post(client, f"{two}/apply", plan=plan).status_code == 409
     assert [row["label"] for row in shown(client).values()].count("wolf") == 1
 
@@ -403,6 +424,31 @@ def test_what_the_end_of_the_app_interrupted_is_told(pets: Path) -> None:
     assert [
         one["state"] for one in client.get("/bring-in/", headers=JSON).get_json()["imports"]
     ] == ["applied"]
+
+
+def test_reading_and_bringing_in_go_on_in_the_background(pets: Path) -> None:
+    open_app(pets)
+    app = create_app(pets, Settings())
+    client = app.test_client()
+
+    def wait_for(url: str, state: str) -> dict[str, Any]:
+        for _ in range(600):
+            found = told(client, url)
+            if found["state"] == state:
+                return found
+            assert found["state"] in ("reading", "applying")
+            time.sleep(0.05)
+        raise AssertionError(found)
+
+    try:
+        url = upload(client, [(f"fox/{n}.png", picture(5000 + n)) for n in range(40)])
+        assert wait_for(url, "ready")["counts"]["new"] == 40
+        assert apply(client, url, licence="MIT").status_code == 303
+        assert wait_for(url, "applied")["result"] == "40 pictures brought in."
+        bad = str(begin(client, "hub", hub="no such").headers["Location"])
+        assert "is no data set on the hub" in wait_for(bad, "failed")["error"]
+    finally:
+        app_of(app).engine.dispose()
 
 
 def test_an_import_that_is_discarded_while_it_is_read_ends(pets: Path) -> None:
@@ -611,13 +657,14 @@ def test_urls_to_this_machine_and_its_neighbours_are_refused(pets: Path, target:
 
 def test_other_schemes_and_odd_sources_are_one_line(pets: Path) -> None:
     _, client = open_app(pets)
-    for source, form, why in (
+    mistakes: list[tuple[str, dict[str, Any], str]] = [
         ("urls", {"urls": "file:///etc/passwd"}, "the list has no URL"),
         ("files", {}, "no file was sent"),
         ("hub", {"hub": ""}, "no data set is named"),
         ("odd", {}, "from is &#39;odd&#39;"),
         ("collection", {"collection": "x"}, "collection is not a whole number"),
-    ):
+    ]
+    for source, form, why in mistakes:
         answer = begin(client, source, **form)
         assert answer.status_code == 409
         assert why in answer.text, source

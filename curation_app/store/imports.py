@@ -25,15 +25,20 @@ class Hashes(NamedTuple):
 
 def known(connection: Connection, collection_id: int, digests: Iterable[str]) -> list[Known]:
     """The collection's pictures with these bytes, those that were merged into others too."""
+    columns = [pictures.c[name] for name in ("id", "sha256", "label", "name")]
     found: list[Known] = []
     for some in _chunks(sorted(set(digests))):
+        # By digest alone: with the collection named, SQLite reads all of that instead.
         rows = connection.execute(
-            select(pictures.c.id, pictures.c.sha256, pictures.c.label, pictures.c.name)
-            .where(pictures.c.collection_id == collection_id, pictures.c.sha256.in_(some))
-            .where(pictures.c.present)
+            select(*columns, pictures.c.collection_id, pictures.c.present)
+            .where(pictures.c.sha256.in_(some))
             .order_by(pictures.c.id)
         )
-        found += [Known(**row._mapping) for row in rows]
+        found += [
+            Known(id=row.id, sha256=row.sha256, label=row.label, name=row.name)
+            for row in rows
+            if row.present and row.collection_id == collection_id
+        ]
     return found
 
 

@@ -256,7 +256,7 @@ def _decided(import_id: str) -> tuple[Import, MergePlan]:
         raise UserError(f"there is nothing to decide about {found.title}: it is {found.state}")
     planned = merging.plan(get_app(), found)
     decisions = decided(found, planned, imports.staged(found.id), request.form)
-    changed = imports.update(found.id, decisions=decisions, error="", state=READY)
+    changed = imports.update(found.id, decisions=decisions, error="")
     if changed is None:
         abort(404, "The import was discarded.")
     renamed = decisions.classes != found.decisions.classes
