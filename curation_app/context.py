@@ -115,7 +115,8 @@ def needs(role: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 def wants_json() -> bool:
     """Whether a script asks, rather than a plain form."""
-    return request.path.startswith("/api/v1/") or request.accept_mimetypes.best == "application/json"
+    by_path = request.path.startswith("/api/v1/")
+    return by_path or request.accept_mimetypes.best == "application/json"
 
 
 def collection_of(collections: list[Collection], wanted: int | None) -> Collection:
