@@ -186,7 +186,7 @@ class Copies:
             if slide not in known:
                 if len(known) >= _SLIDES_KEPT:
                     known.clear()
-                known[slide] = _listed(self._open[collection_id][1], state[1][1], *slide)
+                known[slide] = _listed(self._open[collection_id][1], state[1][0], *slide)
             return known[slide]
 
     def _undecided(

@@ -133,7 +133,7 @@ class Qualities:
     def is_quick(self, collection_id: int) -> bool:
         """Whether `figures` takes hardly longer than a page."""
         with self._engine.connect() as connection:
-            count = state(connection, collection_id)[1]
+            count = state(connection, collection_id)[0]
         measured = self._measured.get(collection_id)
         return count - (len(measured.ids) if measured else 0) <= _QUICK
 

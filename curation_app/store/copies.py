@@ -94,11 +94,15 @@ def search(connection: Connection, collection_id: int) -> bytes:
 
 
 def state(connection: Connection, collection_id: int) -> tuple[int, ...]:
-    """Changes whenever pictures come, go, or are acted upon."""
+    """Changes whenever pictures come, go, or are acted upon; the first is their number.
+
+    An action may get its number before another one and be seen after it: merges are counted too.
+    """
+    there = select(func.count(), func.max(pictures.c.id), func.count(pictures.c.merged_into))
     mine = (pictures.c.collection_id == collection_id, pictures.c.present)
-    there = connection.execute(select(func.count(), func.max(pictures.c.id)).where(*mine)).one()
+    count, newest, merged = connection.execute(there.where(*mine)).one()
     last = connection.execute(select(func.max(actions.c.id))).scalar()
-    return int(last or 0), int(there[0]), int(there[1] or 0)
+    return int(count), int(newest or 0), int(merged), int(last or 0)
 
 
 def labels(connection: Connection, collection_id: int) -> dict[int, str]:

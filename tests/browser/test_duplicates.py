@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import Open, assert_accessible, take_picture
 from tests.curating import ids_in, open_app, post
 from tests.photos import plant_copies, plant_equals
+from tests.test_curation_app_quality import plant_bias
 
 pytestmark = pytest.mark.browser
 Serve = Callable[[Flask], str]
@@ -119,3 +120,19 @@ def test_a_dark_phone(tmp_path: Path, serve: Serve, open_page: Open) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert_accessible(page)
     take_picture(page, "duplicates-phone")
+
+
+def test_the_quality_page_shows_the_frogs_on_white_first(
+    tmp_path: Path, serve: Serve, open_page: Open
+) -> None:
+    app, _ = open_app(plant_bias(tmp_path / "pets"))
+    address = serve(app)
+    for width, scheme in ((1280, "light"), (360, "dark")):
+        page = open_page(f"{address}/quality/", width=width, color_scheme=scheme)
+        first = page.locator(".class").first
+        expect(first).to_contain_text("plain white background")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert_accessible(page)
+        take_picture(page, f"quality-{width}")
+    page.get_by_role("link", name="12 plain-background, frog").click()
+    expect(page.locator(".tile")).to_have_count(12)
