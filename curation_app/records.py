@@ -115,8 +115,9 @@ class Change:
 
     picture_id: int
     field: str
-    """`state`, `stars`, `label`, `merged_into` (an id or empty), `tag:NAME` (`1` or empty), or
-    `apart` (a name that pictures share which are no copies of each other, or empty)."""
+    """`state`, `stars`, `label`, `merged_into` (an id or empty), `tag:NAME` (`1` or empty),
+    `present` (`1` or empty: brought in by an import that stands), or `apart` (a name that pictures
+    share which are no copies of each other, or empty)."""
     value: str
 
 

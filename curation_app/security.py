@@ -219,7 +219,9 @@ def _of_token(token: str) -> list[int] | None:
 def _bound_body() -> None:
     """Strangers, and views that take no files, get no room for them."""
     view = current_app.view_functions.get(request.endpoint or "")
-    if getattr(view, _UPLOADS, False) and "curator" in g and g.curator.may("curator"):
+    # Files go to the disk part by part; a form of another type is held in memory whole.
+    brings_files = getattr(view, _UPLOADS, False) and request.mimetype == "multipart/form-data"
+    if brings_files and "curator" in g and g.curator.may("curator"):
         request.max_content_length = MAX_UPLOAD_BYTES
         request.max_form_parts = _MAX_UPLOAD_PARTS
     limit = request.max_content_length or MAX_FORM_BYTES

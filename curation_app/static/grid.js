@@ -84,6 +84,13 @@ function act(targets, what, said) {
 
 function step(url, said) {
   record(url, values([]), (answer) => {
+    // Pictures that came, went, or are more than an answer holds: only the page itself tells.
+    const gone = answer.changed !== answer.pictures.length;
+    const unknown = answer.changed > 0 && !answer.pictures.some((one) => document.getElementById(`picture-${one.id}`));
+    if (gone || (unknown && answer.pictures.length > 2)) {
+      window.location.reload();
+      return;
+    }
     show(answer, said);
     const tile = document.getElementById(`picture-${answer.pictures[0]?.id}`);
     if (tile) focus(tile);

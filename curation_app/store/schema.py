@@ -194,7 +194,7 @@ changes = Table(
     Column("id", _ID, primary_key=True),
     Column("action_id", ForeignKey("actions.id"), nullable=False),
     Column("picture_id", ForeignKey("pictures.id"), nullable=False),
-    # state, stars, label, merged_into, apart, or tag:NAME
+    # As of records.Change.
     Column("field", Text, nullable=False),
     Column("value", Text, nullable=False),
     Index("changes_by_picture", "picture_id", "field", "id"),
