@@ -29,7 +29,7 @@ SPREAD = 1.5
 """Where the spread begins: of two pictures at random, the better one wins in 3 of 4 votes."""
 SPREAD_PICTURES = 8.0
 """How many pictures' scores that first guess is worth."""
-CARELESS, CARELESS_VOTES = 0.05, 20.0
+CARELESS, CARELESS_VOTES = 0.1, 8.0
 """A new curator's share of careless votes, and how many votes that guess is worth."""
 TIES, TIES_VOTES = 0.1, 5.0
 """Likewise for ν of ties, in votes that could have been ties."""
