@@ -70,7 +70,11 @@ class Live:
         return np.asarray(before | since.reshape(keys.shape), dtype=np.bool_)
 
     def covariance(self, members: Ints) -> Floats | None:
-        """The covariance of a class's scores, or None when it has more than EXACT pictures."""
+        """The covariance of a class's scores, or None when it has more than EXACT pictures.
+
+        The first call for a class inverts a matrix: 0.1 s of 1,024 pictures, so after a refit best
+        made before anybody waits for a pair.
+        """
         if len(members) > EXACT:
             return None
         key = members.tobytes()
