@@ -133,6 +133,19 @@ def test_the_slider_takes_near_copies_in_without_a_new_search() -> None:
     assert (group.members, group.kind) == ((0, 1), "near")
 
 
+def test_two_animals_that_share_a_pose_and_a_white_ground_are_not_copies() -> None:
+    white = Image.new("RGB", (120, 120), "white")
+    one, other = white.copy(), white.copy()
+    for seed, image in ((1, one), (2, other)):
+        x, y = np.mgrid[-1:1:120j, -1:1:120j]
+        oval = Image.fromarray(((x * x / 0.5 + y * y / 0.25 < 1) * 255).astype(np.uint8))
+        dark = scene(seed).point(lambda value: value // 2)
+        image.paste(dark, mask=oval)
+    pictures = [jpeg(one), jpeg(other), jpeg(one.crop((2, 2, 118, 118)))]
+    (group,) = grouped(pictures, distance=16)
+    assert group.members == (0, 2)
+
+
 def test_shifted_turned_zoomed_and_mirrored_copies_are_found() -> None:
     image = scene(1, 200)
     base = image.crop((40, 40, 160, 160))

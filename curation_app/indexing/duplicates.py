@@ -24,6 +24,7 @@ from core.data.duplicates import (
 from core.data.moved import Thumbs
 from curation_app.indexing.hashing import MOST_DISTANCE, near_by_hash
 from curation_app.indexing.scenes import Previews, same_scenes
+from curation_app.indexing.subjects import SAME, subject_correlations
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -40,8 +41,8 @@ _ENCODED_LEVELS = 5.0
 """Mean difference of the thumbnails, in grey levels; those turn at most 4.3."""
 _ENCODED_CORRELATION = 0.97
 _NEAR_CORRELATION = 0.9
-"""Of 20 million pairs of 6,387 photographs, 7,000 hashes are within 10 bits by chance; of those
-thumbnails, 9 agree so well."""
+"""Of 20 million pairs of 6,387 photographs, 7,000 hashes are within 10 bits by chance; 46 of those
+thumbnails agree so well, nearly all of frogs on white: for them see `subjects`."""
 _MOST_SCENES = 60_000
 """Pairs whose previews are opened at most; the likeliest first."""
 _MOST_HASH_PAIRS = 3_000_000
@@ -196,9 +197,11 @@ def _near(dhash: Integers, small: NDArray[np.uint8], distance: int) -> tuple[lis
     like = near_by_hash(dhash[rows], asked, most=_MOST_HASH_PAIRS)
     pairs = np.stack([rows[like.left], rows[like.right]], axis=1)
     likeness = likenesses(small, pairs, least=_NEAR_CORRELATION)
-    good = likeness > 0
+    good = np.flatnonzero(likeness > 0)
+    subjects = subject_correlations(small, pairs[good])
+    good, subjects = good[subjects >= SAME], subjects[subjects >= SAME]
     pairs, likeness, apart = pairs[good], likeness[good], like.distance[good]
-    encoded = (apart <= _ENCODED_DISTANCE) & _is_encoded(small, pairs, likeness)
+    encoded = (apart <= _ENCODED_DISTANCE) & _is_encoded(small, pairs, likeness, subjects)
     near = ~encoded & (apart <= distance)
     return [
         _links(pairs[encoded], "encoded", likeness[encoded]),
@@ -210,20 +213,24 @@ def _alike(small: NDArray[np.uint8]) -> list[Links]:
     """What has nearly the same thumbnail, or its mirror image has."""
     found = near_pairs_of_halves(small)
     pairs = np.stack([found.left, found.right], axis=1)
-    encoded = _is_encoded(small, pairs, found.likeness)
+    plain, mirrored = (subject_correlations(small, pairs, mirrored=way) for way in (False, True))
+    encoded = _is_encoded(small, pairs, found.likeness, plain)
+    augmented = (np.maximum(plain, mirrored) >= SAME) & ~encoded
     return [
         _links(pairs[encoded], "encoded", found.likeness[encoded]),
-        _links(pairs[~encoded], "augmented", found.likeness[~encoded]),
+        _links(pairs[augmented], "augmented", found.likeness[augmented]),
     ]
 
 
-def _is_encoded(small: NDArray[np.uint8], pairs: Integers, likeness: Floats) -> NDArray[np.bool_]:
+def _is_encoded(
+    small: NDArray[np.uint8], pairs: Integers, likeness: Floats, subjects: Floats
+) -> NDArray[np.bool_]:
     levels = [np.empty(0)]
     for start in range(0, len(pairs), _CHUNK):
         first, second = (small[rows].astype(np.int16) for rows in pairs[start : start + _CHUNK].T)
         levels.append(np.abs(first - second)[..., :3].mean(axis=(1, 2, 3)))
     same: NDArray[np.bool_] = np.concatenate(levels) <= _ENCODED_LEVELS
-    return same & (likeness >= _ENCODED_CORRELATION)
+    return same & (np.minimum(likeness, subjects) >= _ENCODED_CORRELATION)
 
 
 def _moved(stored: Stored, known: Links, watch: Watch) -> Links:
