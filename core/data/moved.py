@@ -31,7 +31,7 @@ class Thumbs(Protocol):
 _COARSE_NEIGHBOURS, _NEIGHBOURS = 12, 6
 _HISTOGRAM_COSINE = 0.93
 _FINE_COSINE = 0.9
-"""Of histograms of 6×6×6 colours: it turns away 3 of 4 strangers and 1 of 250 copies."""
+"""Of histograms of 6×6×6 colours: it turns away 3 of 4 strangers and 1 of 500 copies."""
 _SHIFTED = 0.35
 """Least correlation at the best shift: it spares 3 of 10 alignments and 1 of 150 copies."""
 _COARSE, _FINE = 0.85, 0.85
