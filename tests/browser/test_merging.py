@@ -147,7 +147,8 @@ def test_what_is_refused_at_the_door_is_told_there(
 
 def test_without_scripts_all_steps_are_forms(tmp_path: Path, serve: Serve, open_page: Open) -> None:
     app, client = open_app(make_collection(tmp_path / "pets"))
-    page = open_page(f"{serve(app)}/bring-in/", java_script_enabled=False)
+    # Pictures may still be on their way when the page goes on, and the plan with them.
+    page = open_page(f"{serve(app)}/bring-in/", java_script_enabled=False, failing=True)
     files = [
         {"name": f"{number}.png", "mimeType": "image/png", "buffer": picture(5000 + number)}
         for number in range(50)
