@@ -7,6 +7,7 @@ spread, the curators' habits and the cutpoints of stars are point estimates, fou
 """
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -44,8 +45,9 @@ CUTPOINT_GAP = 0.1
 ROUNDS = 200
 STEP = 1.0
 """The furthest that a score moves in one round, in logits."""
-ENOUGH = 1e-2
-"""A round that moves no score by more than this, in logits, is the last."""
+ENOUGH = 5e-3
+"""A round that moves scores by less than this, in logits, is the last: a hundredth of what they are
+uncertain by. What habits still creep by then changes no order."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -132,7 +134,7 @@ class _Fit:
         self.uncertainty.settle(self.own, self.conductance, rounds=5)
 
     def improve(self) -> float:
-        """One round; how far it moved the score that it moved most."""
+        """One round; how far it moved scores of pictures with votes, as a root mean square."""
         of_pairs, of_stars = self.hear_pairs(), self.hear_stars()
         pull = self.weigh(of_pairs, of_stars)
         step = np.clip(solve(self.precision(), pull), -STEP, STEP)
@@ -141,7 +143,8 @@ class _Fit:
         self.habits = _learnt(self.habits, self.pairs, of_pairs, self.stars, of_stars)
         before = self.spread
         self.spread = self.learnt_spread()
-        return float(max(np.abs(step).max(initial=0.0), abs(self.spread - before)))
+        moved = math.sqrt(float(np.sum(step**2)) / max(int(np.count_nonzero(self.votes)), 1))
+        return max(moved, abs(self.spread - before))
 
     def hear_pairs(self) -> PairsSaid:
         """What comparisons say at the current estimate."""
