@@ -5,8 +5,9 @@
 1. Spearman correlation with the true order after 3, 5, 10 and 20 votes per picture, mean of all
    seeds. A seed is a collection; its curators vote three times from the beginning, and their mean
    counts, as the luck of one run is ±0.03 at 3 votes. A picture has had as many votes as
-   comparisons it was shown in: v votes per picture are pictures·v/2 of them, in every scheme. True scores are normal; a curator who looks prefers
-   the left with probability 1/(1 + exp(right - left)). Two kinds of noise, both fixed so that
+   comparisons it was shown in: v votes per picture are pictures·v/2 of them, in every scheme.
+   True scores are normal; a curator who looks prefers the left with probability
+   1/(1 + exp(right - left)). Two kinds of noise, both fixed so that
    random pairs with a Bradley–Terry refit reach about 0.85 at 10 votes per picture, and pairs of
    neighbours in the refitted order, a little shaken, about 0.88:
 
