@@ -12,6 +12,9 @@ from typing import Any, TypeVar
 from core.errors import UserError
 from core.files import digest_of, read_json, write_json
 
+UNSAID = {"unsaid": True}
+"""Metadata of a field that came later: at its default, digests are what they were without it."""
+
 
 def config_to_dict(config: Any) -> dict[str, Any]:
     """A config dataclass as plain JSON values (paths become strings, tuples lists)."""
@@ -20,7 +23,16 @@ def config_to_dict(config: Any) -> dict[str, Any]:
 
 def config_digest(config: Any) -> str:
     """SHA-256 (hex) of the config's values: two runs with equal digests do the same work."""
-    return digest_of(config_to_dict(config))
+    return digest_of(said_values(config))
+
+
+def said_values(config: Any) -> dict[str, Any]:
+    """The values that the digest is of: all, but later fields at their defaults (`UNSAID`)."""
+    values = config_to_dict(config)
+    for field in dataclasses.fields(config):
+        if field.metadata.get("unsaid") and values[field.name] == _plain(field.default):
+            del values[field.name]
+    return values
 
 
 def save_config(config: Any, path: Path) -> None:

@@ -14,6 +14,10 @@ class UserError(Exception):
         super().__init__(" ".join(message.split()))
 
 
+class BusyError(UserError):
+    """Another process holds what was asked for."""
+
+
 _MACHINE_TROUBLE = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS),
     *(errno.ENOTDIR, errno.ENAMETOOLONG),

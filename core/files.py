@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from core.errors import UserError
+from core.errors import BusyError, UserError
 
 
 def canonical_json(value: Any) -> str:
@@ -83,7 +83,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def exclusive(folder: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold a folder (made if missing) against all other processes; UserError when one has it.
+    """Hold a folder (made if missing) against all other processes; BusyError when one has it.
 
     With `wait`, wait for it instead. The lock ends with the process that holds it, however that
     ends.
@@ -94,7 +94,7 @@ def exclusive(folder: Path, *, wait: bool = False) -> Iterator[None]:
 
 @contextlib.contextmanager
 def shared(folder: Path) -> Iterator[None]:
-    """Hold a folder together with others who share it; UserError when one has it exclusively."""
+    """Hold a folder together with others who share it; BusyError when one has it exclusively."""
     with _locked(folder, fcntl.LOCK_SH | fcntl.LOCK_NB):
         yield
 
@@ -106,7 +106,7 @@ def _locked(folder: Path, how: int) -> Iterator[None]:
         try:
             fcntl.flock(file, how)
         except OSError:
-            raise UserError(
+            raise BusyError(
                 f"another process is working in {folder}: wait for it, or name another --out"
             ) from None
         yield

@@ -5,11 +5,12 @@ be made by any number of processes, at once, in any order, and again: the result
 Whoever finds nothing missing finishes the whole.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from core.files import exclusive, shared
+from core.errors import UserError
+from core.files import exclusive, read_json, shared, write_json
 
 
 class Parts(Protocol):
@@ -65,3 +66,20 @@ def make_everything(work: Parts) -> None:
         for part in work.missing():
             work.make(part)
         work.finish()
+
+
+def claim(folder: Path, inputs: Mapping[str, Any], kind: str) -> None:
+    """Say in an empty folder's plan.json what it is for; UserError when it is for something else.
+
+    kind: what stands in it, in the plural.
+    """
+    path = folder / "plan.json"
+    if not path.exists():
+        strangers = sorted(p.name for p in folder.glob("*") if p.name[:1] != ".")
+        if strangers:
+            raise UserError(f"{folder} holds {strangers[0]}: name another --out")
+        write_json(path, inputs)
+    elif read_json(path) != inputs:
+        raise UserError(
+            f"{folder} holds {kind} of other settings: name another --out, or remove it"
+        )

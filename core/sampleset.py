@@ -26,6 +26,7 @@ from core.images import Picture, png_bytes
 
 FORMAT = "menagerie-samples-1"
 DONE = "sampleset.json"
+_TROUBLE = "menagerie:trouble"
 
 _HF_FEATURES = {
     "image": {"_type": "Image"},
@@ -54,6 +55,10 @@ class Sample:
     """The class that it was asked to be."""
     seed: int
     """The seed that alone decides the picture (with the model and the settings)."""
+    trouble: str = ""
+    """Why there is no picture that can be used: none at all (then it is empty), or a black one."""
+    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """What is known of a picture that was not sampled: its file, licence and source."""
 
     @property
     def name(self) -> str:
@@ -91,6 +96,23 @@ class SampleSet:
         self._check(shard)
         return read_shard(self.folder / self.shards[shard])
 
+    def labels_of(self, shard: int) -> list[str]:
+        """The classes asked for in one shard, in order; no picture is decoded."""
+        return read_labels(self.folder / self.shards[shard])
+
+    def seeds_of(self, shard: int) -> list[int]:
+        """The seeds of one shard, in order; no picture is decoded."""
+        return read_seeds(self.folder / self.shards[shard])
+
+    def troubled(self) -> list[Sample]:
+        """Those without a picture that can be used; nothing is decoded for the others."""
+        found: list[Sample] = []
+        for shard in self.shards:
+            pictures = _read_column(self.folder / shard, "image")
+            if any(_trouble(picture["bytes"]) for picture in pictures):
+                found += [sample for sample in read_shard(self.folder / shard) if sample.trouble]
+        return found
+
     def verify(self) -> None:
         """Check every shard's digest; UserError names the first that was altered."""
         for shard in range(len(self.shards)):
@@ -113,8 +135,7 @@ def write_shard(path: Path, samples: Sequence[Sample]) -> None:
     """Write pictures as one Parquet file, atomically; the same samples give the same bytes."""
     rows = []
     for sample in samples:
-        text = {"menagerie:label": sample.label, "menagerie:seed": str(sample.seed)}
-        png = png_bytes(sample.image_hwc, text)
+        png = sample_png(sample)
         rows.append(
             {
                 "image": {"bytes": png, "path": f"{sample.name}.png"},
@@ -127,20 +148,49 @@ def write_shard(path: Path, samples: Sequence[Sample]) -> None:
         pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), file, compression="none")
 
 
+def sample_png(sample: Sample) -> bytes:
+    """The picture as a PNG file that tells its class and seed, and its trouble."""
+    text = {"menagerie:label": sample.label, "menagerie:seed": str(sample.seed)}
+    if sample.trouble:
+        text[_TROUBLE] = sample.trouble
+    return png_bytes(sample.image_hwc, text)
+
+
+def read_png(data: bytes, *, label: str, seed: int) -> Sample:
+    """The sample of a PNG file that `sample_png` wrote; OSError when it is broken."""
+    return Sample(image_hwc=_pixels(data), label=label, seed=seed, trouble=_trouble(data))
+
+
 def read_shard(path: Path) -> list[Sample]:
     """Read one shard; UserError when it is broken."""
     try:
         rows = pq.read_table(path).to_pylist()
         return [
-            Sample(
-                image_hwc=np.array(Image.open(io.BytesIO(row["image"]["bytes"]))),
-                label=row["label"],
-                seed=row["seed"],
-            )
-            for row in rows
+            read_png(row["image"]["bytes"], label=row["label"], seed=row["seed"]) for row in rows
         ]
     except (OSError, pa.ArrowInvalid, KeyError, TypeError) as error:
         raise UserError(f"{path} is not a readable sample shard: {error}") from None
+
+
+def _trouble(data: bytes) -> str:
+    """What a picture's file says of its trouble; read without decoding it."""
+    if _TROUBLE.encode() not in data:
+        return ""
+    with Image.open(io.BytesIO(data)) as image:
+        return str(image.info.get(_TROUBLE, ""))
+
+
+def _pixels(data: bytes) -> Picture:
+    with Image.open(io.BytesIO(data)) as image:
+        if image.mode in ("RGB", "RGBA"):
+            return np.array(image)
+    # Shards that others wrote may hold palettes, grey, or 16 bits.
+    from core.data.decode import UnreadableError, decode
+
+    try:
+        return decode(data)
+    except UnreadableError as error:
+        raise OSError(str(error)) from None
 
 
 def read_labels(path: Path) -> list[str]:

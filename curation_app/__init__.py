@@ -1,8 +1,7 @@
 """Rank, merge and approve pictures in the browser; loads without torch.
 
-python -m curation_app PICTURES     # a folder of class folders, or one with metadata.jsonl
+    python -m curation_app PICTURES     # a folder of class folders, or one with metadata.jsonl
+
+The factory is `curation_app.app.create_app`. Nothing is loaded here: processes that only look at
+pictures need neither Flask nor a database.
 """
-
-from curation_app.app import create_app
-
-__all__ = ["create_app"]

@@ -29,6 +29,7 @@ from curation_app.records import Curator
 from curation_app.store import accounts
 from curation_app.store.engine import open_database, writing
 from curation_app.wording import MAX_NAME, check_name
+from curation_app.workspace import DATABASE
 
 if TYPE_CHECKING:
     from curation_app.server import ServeSettings
@@ -155,7 +156,7 @@ def _database(folders: Sequence[Path], settings: "ServeSettings") -> Path | str:
         raise UserError("no collection is named: name the one that is shared, or its --database")
     if not folders[0].is_dir():
         raise UserError(f"there is no folder {folders[0]}: name the collection that is shared")
-    return folders[0].resolve() / ".curation.sqlite"
+    return folders[0].resolve() / DATABASE
 
 
 def _ask(name: str) -> str:

@@ -13,12 +13,17 @@ from werkzeug.exceptions import HTTPException, SecurityError
 from core.errors import UserError
 from curation_app import opening, security
 from curation_app.context import EXTENSION, App, Settings, get_app, wants_json
+from curation_app.judging import judge_of
 from curation_app.records import Collection
 from curation_app.store import collections
 from curation_app.store.engine import open_database
+from curation_app.tallies import Tallies
 from curation_app.tasks import Task, Tasks
 from curation_app.views import BLUEPRINTS, PAGES
-from curation_app.workspace import Workspace
+from curation_app.workspace import DATABASE, FOLDER, Workspace
+
+_FIRST_PAGES_S = 1.0
+"""What is on record is shown before its folder, which may be large, is looked through again."""
 
 
 def create_app(folders: Path | Sequence[Path], settings: Settings | None = None) -> Flask:
@@ -33,13 +38,14 @@ def create_app(folders: Path | Sequence[Path], settings: Settings | None = None)
         opening.kind_of(folder)
         _check_revisions(folder, settings.revisions)
     home = _home(named, settings)
-    engine = open_database(settings.database or home / ".curation.sqlite")
+    engine = open_database(settings.database or home / DATABASE)
     with engine.connect() as connection:
         secret = collections.secret(connection)
     registered = [opening.register(engine, folder) for folder in named]
     parts = App(
         engine=engine,
-        workspace=Workspace(folder=(settings.workspace or home / ".curation").absolute()),
+        tallies=Tallies(engine),
+        workspace=Workspace(folder=(settings.workspace or home / FOLDER).absolute()),
         settings=settings,
         tasks=Tasks(at_once=settings.at_once),
         secret=secret,
@@ -82,8 +88,11 @@ def _open(parts: App, collection: Collection) -> None:
         return
 
     def work(task: Task) -> None:
+        if listed is None and not parts.settings.at_once:
+            time.sleep(_FIRST_PAGES_S)
         opening.carry_out(parts.engine, parts.workspace, listed or plan(), task.report)
         task.result = f"{collection.name} is open"
+        judge_of(parts).board(collection.id)  # before the first curator asks for a pair
 
     task = parts.tasks.start("open", f"Opening {collection.name}", work)
     if task.finished and task.error:

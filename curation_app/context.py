@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from curation_app.records import Acted, Collection, Curator
 from curation_app.store.engine import writing
+from curation_app.tallies import Tallies
 from curation_app.tasks import Tasks
 from curation_app.workspace import Workspace
 
@@ -52,6 +53,7 @@ class App:
     """The parts of an app."""
 
     engine: Engine
+    tallies: Tallies
     workspace: Workspace
     settings: Settings
     tasks: Tasks

@@ -156,12 +156,17 @@ def _usable(
     root: Path, entries: Iterable[Entry], unusable: dict[str, str]
 ) -> Iterator[tuple[str, tuple[Entry, str]]]:
     seen: set[str] = set()
+    inside: dict[str, bool] = {}  # folders resolved once: most of the work, picture by picture
     for entry in entries:
         try:
             if entry.name in seen:
                 raise UnreadableError("named twice")
             _check_name(entry.name)
-            if not Path(entry.locator).resolve().is_relative_to(root):
+            folder = os.path.dirname(entry.locator)
+            if folder not in inside:
+                inside[folder] = Path(folder).resolve().is_relative_to(root)
+            path = Path(entry.locator) if os.path.islink(entry.locator) else None
+            if not (inside[folder] if path is None else path.resolve().is_relative_to(root)):
                 raise UnreadableError("it is a link that leads out of the collection")
             seen.add(entry.name)
             yield entry.name, (entry, _stamp(entry))
@@ -208,7 +213,7 @@ def _samples(samples: SampleSet, workspace: Workspace) -> Iterator[Found]:
 def _check_name(name: str) -> None:
     """A revision lists pictures by name, so that each name must be one that can be listed."""
     danger = unsafe_name(name)
-    if danger is None and PurePosixPath(name).name in (METADATA, RECORD):
+    if danger is None and name.rpartition("/")[2] in (METADATA, RECORD):
         danger = "the name is one that Menagerie uses itself"
     if danger:
         raise UnreadableError(f"{danger}: rename it")

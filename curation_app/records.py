@@ -131,6 +131,9 @@ class Acted:
     """The pictures that it changed."""
     repeated: bool = False
     """Whether a request with that key had acted already."""
+    fields: frozenset[str] = frozenset()
+    """What it changed of them: fields as of `Change`, of tags `tag` alone; `vote` for a comparison
+    taken back or brought back."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,11 @@
 """Serving the app: on this computer, or to others who log in."""
 
 import dataclasses
+import gc
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +20,10 @@ from curation_app.security import LOCAL_HOSTS, MAX_UPLOAD_BYTES
 from curation_app.store import accounts
 
 _THREADS = 8
+_GARBAGE = 20_000
+"""Objects made before Python looks for garbage; a page makes some thousand."""
+_TURN_S = 0.0005
+"""How long one thread computes while others wait."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,6 +106,11 @@ def serve(folders: Sequence[Path], settings: ServeSettings) -> None:
         print(f"open http://{settings.host}:{port}/ (stop with Ctrl-C)", flush=True)
         # waitress says little, and nothing of use to a curator.
         logging.getLogger("waitress").setLevel(logging.ERROR)
+        # What is there by now stays: looking it through for garbage would hold up answers.
+        gc.freeze()
+        gc.set_threshold(_GARBAGE)
+        # Work in the background lets go often, so that no answer waits for it long.
+        sys.setswitchinterval(_TURN_S)
         # A service manager's way to say Ctrl-C.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         server.run()

@@ -17,6 +17,8 @@ from curation_app.records import Collection, Picture
 
 STORED = "stored"
 """The place of a picture whose bytes are among the app's originals."""
+DATABASE, FOLDER = ".curation.sqlite", ".curation"
+"""In the first collection that is named, unless told otherwise."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -6,17 +6,24 @@ from pathlib import Path
 from typing import Literal
 
 from core.errors import UserError
+from exporters.drawing.options import TraceOptions
+from exporters.packoptions import PackOptions
 
-COLOUR_LADDER = (12, 16, 24, 32, 48)
-"""Palette sizes tried in turn until the gate lets a picture pass."""
+CUT_OUTS = ("auto", "alpha", "plain", "grabcut", "rembg", "none")
+"""Ways to cut out that need no file."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ExportConfig:
+class ExportConfig(PackOptions, TraceOptions):
     """How a sample set becomes a sticker pack."""
 
-    samples: Path
+    samples: Path | None = None
     """Folder of the finished sample set."""
+    pictures: Path | None = None
+    """Instead of a sample set: a folder or zip of pictures of your own, one folder per class or
+    with metadata.jsonl."""
+    licence: str = "unknown"
+    """With --pictures: the licence of those that state none (SPDX identifier)."""
     name: str = ""
     """Name of the pack, shown on its pages; empty: the sample set's folder name."""
     labels: tuple[str, ...] = ()
@@ -31,67 +38,72 @@ class ExportConfig:
     limit: int | None = None
     """At most so many stickers of each class, the first in the sample set; unset: all."""
     size_px: int = 512
-    """Width and height of an SVG and of the larger PNG, in pixels (64…2048)."""
+    """Width and height of an SVG, in pixels (64…2048)."""
     small_px: int = 128
-    """Width and height of the smaller PNG, in pixels."""
+    """Width and height of a PNG at @1x, in pixels (16…size_px)."""
     upscaler: str = "lanczos"
-    """`lanczos`, or the path of super-resolution weights (.safetensors or .pth, 3 channels)."""
+    """`lanczos`; `starter`, our own network for drawings; or the path of super-resolution weights
+    (.safetensors or .pth, 3 channels or premultiplied RGBA)."""
+    cut_out: str = "auto"
+    """How the animal leaves its background: `alpha` (the picture's own), `plain` (a plain or softly
+    shaded background), `grabcut`, `rembg`, the path of a segmentation model (.onnx or .tflite), or
+    `none`; `auto` takes the first of alpha, plain, --cut-out-model and grabcut that fits."""
+    cut_out_model: Path | None = None
+    """With auto: a segmentation model (.onnx, .tflite) for pictures without a plain background."""
+    keep: Literal["largest", "all"] = "all"
+    """Keep only the largest animal of a picture, or all."""
+    min_cut_out_confidence: float = 0.7
+    """Gate: how sure a cut-out must be: the likely overlap with the true animal (0…1)."""
     noise_levels: float = 0.0
     """Mottling of the samples, in grey levels (0…255), that is smoothed away before anything else,
     edges kept; 30 suits models that trained for minutes, 0 leaves every sample as it is."""
-    edges: Literal["auto", "crisp", "soft"] = "auto"
-    """Draw blurred edges up to steps (crisp) or leave them (soft); auto: crisp, but for opaque
-    pictures, which are photographs more often than drawings."""
-    alpha_threshold: float = 0.5
-    """Opacity (0…1) from which a pixel belongs to the sticker."""
-    colours: int = 12
-    """Palette size (2…48); a picture that fails the gate is tried again with 16, 24, 32."""
-    max_colours: int = 32
-    """Largest palette tried."""
-    speckle_source_px: float = 0.125
-    """Regions smaller than this are dropped; an area, in pixels of the sample."""
-    tolerance_px: float = 0.5
-    """How far a curve may stray from the picture's regions, in pixels of the SVG."""
-    min_psnr_db: float = 28.0
-    """Gate: least PSNR over white and over black, against the enlarged cut-out picture."""
-    min_alpha_iou: float = 0.97
-    """Gate: least overlap (intersection over union) of the silhouettes."""
-    max_kb: float | None = None
-    """Gate: largest SVG, in KiB; unset: no limit."""
 
     def __post_init__(self) -> None:
+        if (self.samples is None) == (self.pictures is None):
+            raise UserError("give either --samples FOLDER, a sample set, or --pictures FOLDER")
+        if self.pictures is not None and (self.approved or self.only is not None):
+            raise UserError("only and approved are lists of a sample set: leave out --pictures")
+        if self.licence != "unknown" and self.pictures is None:
+            raise UserError("licence goes with --pictures: a sample set states its data's licence")
+        check_cut_out(self.cut_out, self.cut_out_model)
+        _within("min_cut_out_confidence", self.min_cut_out_confidence, 0, 1)
         _within("size_px", self.size_px, 64, 2048)
         _within("small_px", self.small_px, 16, self.size_px)
+        self.check_pack(self.small_px)
+        self.check_trace()
         _within("noise_levels", self.noise_levels, 0, 255)
-        _within("alpha_threshold", self.alpha_threshold, 0.02, 0.98)
-        _within("colours", self.colours, 2, 48)
-        _within("max_colours", self.max_colours, self.colours, 48)
-        _within("speckle_source_px", self.speckle_source_px, 0, 64)
-        _within("tolerance_px", self.tolerance_px, 0.1, 10)
-        _within("min_psnr_db", self.min_psnr_db, 0, 99)
-        _within("min_alpha_iou", self.min_alpha_iou, 0, 1)
         if self.limit is not None and self.limit < 1:
             raise UserError(f"limit is {self.limit}: at least one sticker of each class")
-        if self.max_kb is not None and not self.max_kb > 0:
-            raise UserError(f"max_kb is {self.max_kb}: more than 0, or leave it out")
         if self.without_tags and not self.approved:
             raise UserError("without_tags goes with --approved, whose list says who is tagged")
-        if self.edges not in ("auto", "crisp", "soft"):
-            raise UserError(f"edges is {self.edges!r}: auto, crisp or soft")
+        if self.keep not in ("largest", "all"):
+            raise UserError(f"keep is {self.keep!r}: largest or all")
 
     @property
     def pack_name(self) -> str:
         """The pack's name."""
-        return self.name or self.samples.resolve().name
+        return self.name or self.origin.resolve().name
 
-    def attempts(self) -> tuple[tuple[int, int], ...]:
-        """The palettes to try, smallest first, each with its step towards more detail.
+    @property
+    def origin(self) -> Path:
+        """Where the pictures come from."""
+        origin = self.samples or self.pictures
+        assert origin is not None  # one of them is given
+        return origin
 
-        The largest is tried twice, the second time with far finer regions.
-        """
-        more = (size for size in COLOUR_LADDER if self.colours < size <= self.max_colours)
-        sizes = (self.colours, *more)
-        return (*((size, step) for step, size in enumerate(sizes)), (sizes[-1], len(sizes) + 1))
+
+def check_cut_out(cut_out: str, model: Path | None) -> None:
+    """UserError unless a way to cut out, and its model, are among what is known."""
+    paths = [cut_out] if cut_out not in CUT_OUTS else []
+    if model is not None:
+        if cut_out != "auto":
+            raise UserError(f"cut_out_model goes with --cut-out auto, not with {cut_out}")
+        paths.append(str(model))
+    for path in paths:
+        if Path(path).suffix.lower() not in (".onnx", ".tflite"):
+            raise UserError(
+                f"cut_out is {path!r}: {', '.join(CUT_OUTS)}, or a model's .onnx or .tflite file"
+            )
 
 
 def _within(name: str, value: float, least: float, most: float) -> None:

@@ -16,6 +16,12 @@ def may_redistribute(parents: Mapping[str, Any]) -> bool | None:
     return redistributable(licence_of(parents).split(" AND "))
 
 
+def source_type_of(parents: Mapping[str, Any]) -> str:
+    """IPTC's digital source type: drawn by a model, or somebody's pictures, cut out and traced."""
+    kind = "algorithmicallyEnhanced" if "pictures" in parents else "trainedAlgorithmicMedia"
+    return f"http://cv.iptc.org/newscodes/digitalsourcetype/{kind}"
+
+
 def licence_text(name: str, parents: Mapping[str, Any]) -> str:
     """The pack's LICENSE: the data's licence carried over, or a loud warning."""
     licence = licence_of(parents)
@@ -36,16 +42,25 @@ def licence_text(name: str, parents: Mapping[str, Any]) -> str:
             "terms the training pictures may be used. State the licence when you prepare the\n"
             "dataset, train, sample and export again."
         )
+    origin = "that the model was trained on"
+    if "pictures" in parents:
+        origin = "that these were traced from (pack.json names each one's)"
+        verdict = verdict.replace("training pictures", "pictures").replace(
+            "State the licence when you prepare the\ndataset, train, sample and export again.",
+            "State it with\n--licence or in metadata.jsonl, and export again.",
+        )
     return (
         f"{name}\n\n"
-        f"Licence of the pictures that the model was trained on: {licence}\n\n"
+        f"Licence of the pictures {origin}: {licence}\n\n"
         f"{verdict}\n\n"
-        f"Data digest: {parents.get('dataset', 'unknown')}\n"
+        f"Data digest: {parents.get('dataset', parents.get('pictures', 'unknown'))}\n"
     )
 
 
 def disclosure_text(name: str, parents: Mapping[str, Any], count: int) -> str:
     """The disclosure that stores such as itch.io ask for, ready to be copied."""
+    if "pictures" in parents:
+        return _disclosure_of_pictures(name, parents, count)
     return f"""# Generative AI disclosure
 
 The {count} pictures of **{name}** were made with generative AI: a small class-conditional diffusion
@@ -59,5 +74,21 @@ model drew them, and a tracer turned them into vector graphics. No artist drew t
   <http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia> (IPTC)
 
 Each SVG carries its origin in `<metadata>`, each PNG in its text chunks; `pack.json` lists the seed
+of every picture.
+"""
+
+
+def _disclosure_of_pictures(name: str, parents: Mapping[str, Any], count: int) -> str:
+    return f"""# Generative AI disclosure
+
+The {count} pictures of **{name}** were not drawn by Menagerie: somebody's pictures were cut out of
+their backgrounds and traced into vector graphics by algorithms. Whether those pictures were made
+with generative AI, only who brought them knows: say so here before you publish the pack.
+
+- Kind of content: graphics
+- Pictures: digest `{parents["pictures"]}` (licence: {licence_of(parents)})
+- Digital source type: <{source_type_of(parents)}> (IPTC)
+
+Each SVG carries its origin in `<metadata>`, each PNG in its text chunks; `pack.json` names the file
 of every picture.
 """

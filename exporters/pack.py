@@ -1,7 +1,7 @@
 """A pack: a folder of files, its checksums, and a zip that has the same bytes every time.
 
-svg/<label>_<seed>.svg    png/512/…  png/128/…    preview.png  index.html
-pack.json  LICENSE  AI-DISCLOSURE.md  SHA256SUMS
+svg/<label>_<seed>.svg   png/@1x/…  png/@2x/…  png/@4x/…   webp/…   atlas/…   stickers/…
+pack.json  index.html  preview.png  LICENSE  AI-DISCLOSURE.md  SHA256SUMS
 """
 
 import re
@@ -39,14 +39,14 @@ def write_sums(folder: Path) -> None:
 def zip_folder(folder: Path, path: Path) -> None:
     """Zip a pack's folder, atomically: the same files give the same bytes.
 
-    Names are sorted, times and permissions fixed; PNG is stored, the rest deflated at level 9.
+    Names are sorted, times and permissions fixed; PNG and WebP are stored, the rest is deflated.
     """
     with atomic_file(path) as file, zipfile.ZipFile(file, "w") as archive:
         for name in pack_files(folder):
             entry = zipfile.ZipInfo(name, date_time=_EPOCH)
             entry.create_system = 3  # Unix, wherever it is made
             entry.external_attr = 0o100644 << 16
-            stored = name.endswith(".png")
+            stored = name.endswith((".png", ".webp"))
             entry.compress_type = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
             archive.writestr(entry, (folder / name).read_bytes(), compresslevel=9)
 
@@ -78,13 +78,18 @@ def unique_name(name: str, taken: set[str]) -> str:
 
     Names that differ only in case are one file on some systems.
     """
-    stem = re.sub(r"[^\w-]+", "-", name, flags=re.ASCII).strip("-")[:80] or "sticker"
-    candidate, number = stem, 1
+    stem = candidate = file_stem(name)
+    number = 1
     while candidate.lower() in taken:
         number += 1
         candidate = f"{stem}-{number}"
     taken.add(candidate.lower())
     return candidate
+
+
+def file_stem(name: str) -> str:
+    """A name in letters, digits, `_` and `-`, at most 80; "sticker" when nothing is left of it."""
+    return re.sub(r"[^\w-]+", "-", name, flags=re.ASCII).strip("-")[:80] or "sticker"
 
 
 def _compare(found: dict[str, str], sums: bytes | None) -> list[str]:

@@ -7,6 +7,8 @@ from string import Template
 from typing import Any
 from urllib.parse import quote
 
+from exporters.uses import render_uses
+
 _PAGE = Template("""<!doctype html>
 <html lang="en">
 <head>
@@ -55,6 +57,18 @@ figure:hover { transform: translateY(-3px); }
 figure img { display: block; width: 100%; height: auto; aspect-ratio: 1; }
 figcaption { font-size: .82rem; color: var(--soft); margin-top: .6rem; }
 figcaption a { margin-right: .5rem; }
+.search { font: inherit; padding: .6rem 1.1rem; border-radius: 999px; border: 1px solid var(--soft);
+  background: var(--card); color: var(--ink); min-width: 12rem; }
+.tag { display: inline-block; padding: 0 .5rem; border: 1px solid var(--soft);
+  border-radius: 999px; margin-right: .3rem; }
+.uses { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); }
+.uses > div { padding: 1rem 1.2rem; background: var(--card); border: 1px solid var(--line);
+  border-radius: var(--radius); min-width: 0; }
+.uses h3 { margin: 0 0 .4rem; font-size: 1.05rem; }
+.uses p { margin: .3rem 0; overflow-wrap: anywhere; }
+code { font: .85rem/1.5 ui-monospace, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
+.warning { font-size: 1.1rem; border: 2px solid var(--accent); }
+[hidden] { display: none !important; }
 .warning { background: var(--warn); padding: .9rem 1.2rem; border-radius: var(--radius); }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1.2rem; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
@@ -69,12 +83,16 @@ footer { padding-bottom: 3rem; }
 <div class="bar">
 <a class="button main" id="zip" href="$zip" download>Download all (zip)</a>
 <button class="button" id="theme" type="button" aria-pressed="false">Dark</button>
+<input class="search" id="search" type="search" placeholder="Search stickers"
+  aria-label="Search stickers" hidden>
+<span class="soft" id="found" role="status"></span>
 </div>
 $warning
 <nav aria-label="Classes"><ul>$nav</ul></nav>
 </header>
 <main>
 $sections
+$uses
 </main>
 <footer>
 <h2 id="origin">Where it comes from</h2>
@@ -99,6 +117,23 @@ button.addEventListener("click", () => {
   show(theme);
   try { localStorage.setItem("theme", theme); } catch {}
 });
+// a figure stays when each word is in what is said of it
+const search = document.getElementById("search"), found = document.getElementById("found");
+search.hidden = false;
+search.addEventListener("input", () => {
+  const words = search.value.toLowerCase().split(/ +/).filter(Boolean);
+  let count = 0;
+  for (const section of document.querySelectorAll("main > section[data-class]")) {
+    let left = 0;
+    for (const figure of section.querySelectorAll("figure")) {
+      figure.hidden = !words.every((word) => figure.dataset.text.includes(word));
+      left += !figure.hidden;
+    }
+    section.hidden = !left;
+    count += left;
+  }
+  found.textContent = words.length ? count + (count === 1 ? " sticker" : " stickers") : "";
+});
 // the zip lies beside this page's folder and bears its name
 const folder = location.pathname.replace(/[/][^/]*$$/, "").split("/").pop();
 if (folder) document.getElementById("zip").href = "../" + folder + ".zip";
@@ -121,6 +156,7 @@ def render_page(facts: Mapping[str, Any]) -> str:
         summary=_summary(facts, len(groups)),
         warning=_warning(facts),
         nav="".join(_nav_item(number, label, items) for number, (label, items) in numbered),
+        uses=render_uses(facts),
         sections="\n".join(_section(number, label, items) for number, (label, items) in numbered),
         origin=_origin(facts),
         refused=_refused(facts["refused"]),
@@ -132,8 +168,8 @@ def _summary(facts: Mapping[str, Any], classes: int) -> str:
     size = statistics.median(item["bytes"] for item in stickers) / 1024
     worst = statistics.median(_psnr(item) for item in stickers)
     return (
-        f"{_count(len(stickers), 'sticker')} in {_count(classes, 'class', 'classes')}, as SVG and "
-        f"PNG. Median {size:.1f} KiB and {worst:.1f} dB of fidelity."
+        f"{_count(len(stickers), 'sticker')} in {_count(classes, 'class', 'classes')}, as SVG, PNG "
+        f"and WebP. Median {size:.1f} KiB and {worst:.1f} dB of fidelity."
     )
 
 
@@ -158,20 +194,28 @@ def _section(number: int, label: str, items: Sequence[Mapping[str, Any]]) -> str
     cards = "\n".join(_card(item) for item in items)
     heading = f"{escape(label)} <small>{_count(len(items), 'sticker')}</small>"
     return (
-        f'<section aria-labelledby="class-{number}"><h2 id="class-{number}">{heading}</h2>\n'
+        f'<section data-class aria-labelledby="class-{number}">'
+        f'<h2 id="class-{number}">{heading}</h2>\n'
         f'<div class="grid">\n{cards}\n</div></section>'
     )
 
 
 def _card(item: Mapping[str, Any]) -> str:
-    svg, large, small = (quote(item[key]) for key in ("file", "png", "png_small"))
-    large_px, small_px = (item[key].split("/")[1] for key in ("png", "png_small"))
+    svg, large, webp = (quote(item[key]) for key in ("file", "png", "webp"))
+    tags = item.get("tags", [])
+    text = " ".join((item["name"], item["label"], item["alt"], *tags)).lower()
     figures = f"seed {item['seed']}, {item['bytes'] / 1024:.1f} KiB, {_psnr(item):.1f} dB"
+    marks = "".join(f'<span class="tag">{escape(tag)}</span>' for tag in tags)
+    pngs = "".join(
+        f'<a href="{quote(path)}" download>{escape(density)}</a>'
+        for density, path in item["pngs"].items()
+    )
     return (
-        f'<figure><a href="{svg}"><img src="{svg}" alt="{escape(item["alt"])}" width="{large_px}" '
-        f'height="{large_px}" loading="lazy"></a><figcaption>{figures}<br>'
-        f'<a href="{svg}" download>SVG</a><a href="{large}" download>PNG {large_px}</a>'
-        f'<a href="{small}" download>PNG {small_px}</a></figcaption></figure>'
+        f'<figure data-text="{escape(text)}"><a href="{large}"><img src="{svg}" '
+        f'alt="{escape(item["alt"])}" width="512" height="512" loading="lazy"></a>'
+        f"<figcaption>{figures}<br>{marks}"
+        f'<a href="{svg}" download>SVG</a><a href="{webp}" download>WebP</a>PNG {pngs}'
+        "</figcaption></figure>"
     )
 
 

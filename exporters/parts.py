@@ -18,21 +18,35 @@ from typing import TYPE_CHECKING, Any
 
 from core.config import config_to_dict
 from core.errors import UserError
-from core.files import atomic_folder, digest_bytes, digest_file, exclusive, read_json, write_json
+from core.files import (
+    atomic_folder,
+    digest_bytes,
+    digest_file,
+    digest_of,
+    exclusive,
+    read_json,
+    write_json,
+)
 from core.progress import progress
-from core.sampleset import SampleSet, open_sample_set
+from core.sampleset import Sample, SampleSet
 from exporters.assemble import PackFacts, assemble_pack, provenance_of
 from exporters.config import ExportConfig
+from exporters.cutting.cut import check_tools, cut_out_inputs
+from exporters.drawing.classpalette import class_palettes
+from exporters.drawing.sticker import Refused
+from exporters.dress import Piece
 from exporters.pack import FORMAT, verify_pack, zip_folder
+from exporters.pictures import open_origin
 from exporters.selection import Selection, select
-from exporters.sticker import Refused, Sticker
 from exporters.tracing import Tracers
-from exporters.upscale import LANCZOS
+from exporters.upscale import weights_of
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-_CHOOSING = ("samples", "only", "approved", "without_tags")
+_TOOLS = ("menagerie", "vtracer", "resvg-py", "pillow", "rectpack")
+"""What the bytes of a pack come from."""
+_CHOOSING = ("samples", "pictures", "only", "approved", "without_tags")
 """Settings that the chosen seeds stand for, which are no path of this machine."""
 
 
@@ -47,13 +61,16 @@ class ExportParts:
         self.config, self.pack_folder = config, folder
         self.zip_path = folder.with_name(f"{folder.name}.zip")
         self.folder = folder.with_name(f".{folder.name}.parts")
-        self.sample_set = open_sample_set(config.samples)
+        self.sample_set = open_origin(config)
         self._selection = select(config, self.sample_set)
         self.inputs = _inputs(config, self.sample_set, self._selection)
         self._tools = {
-            name: _version(name) for name in ("menagerie", "vtracer", "resvg-py", "pillow")
+            name: _version(name)
+            for name in ("menagerie", "vtracer", "resvg-py", "pillow", "rectpack")
         }
-        provenance = provenance_of(self.sample_set, self._tools["menagerie"])
+        provenance = provenance_of(
+            self.sample_set, self._tools["menagerie"], self.inputs["settings"]
+        )
         self._tracers = Tracers(config, provenance, workers)
         self._pictures: list[int] = []
         self._bar: tqdm[Any] | None = None
@@ -86,6 +103,7 @@ class ExportParts:
                 "settings or versions: name another --out, or remove it"
             )
         self._pictures = plan["pictures"]
+        self._tracers.palettes = plan.get("palettes", {})
 
     def missing(self) -> list[int]:
         """Shards whose stickers are not there yet; none once the pack is."""
@@ -120,8 +138,8 @@ class ExportParts:
             self._assemble()
         elif problems := verify_pack(self.pack_folder):
             raise damaged(self.pack_folder, problems)
+        self.close()  # before the zip: an error's line comes after the progress bar
         zip_folder(self.pack_folder, self.zip_path)
-        self.close()
         self._remove_parts()
 
     def close(self, *, at_once: bool = False) -> None:
@@ -164,12 +182,22 @@ class ExportParts:
 
     def _new_plan(self) -> dict[str, Any]:
         self.sample_set.verify()
-        if self.config.upscaler != LANCZOS:
+        if (weights := weights_of(self.config.upscaler)) is not None:
             from exporters.superres import load_upscaler  # torch only when weights are asked for
 
-            load_upscaler(Path(self.config.upscaler))  # refused here and not for each picture
+            load_upscaler(weights)  # refused here and not for each picture
+        check_tools(self.config)
         pictures = self._selection.counts()
-        return {"inputs": self.inputs, "tools": self._tools, "pictures": pictures}
+        plan = {"inputs": self.inputs, "tools": self._tools, "pictures": pictures}
+        if self.config.class_palette:
+            plan["palettes"] = class_palettes(self._chosen(), self.config)
+        return plan
+
+    def _chosen(self) -> Iterable[Sample]:
+        """All pictures that are exported, in their order."""
+        for part in range(self.count):
+            shard = self.sample_set.read(part)
+            yield from (shard[row] for row in self._selection.rows(part))
 
     def _fill(self, folder: Path, part: int) -> None:
         """Write one part's stickers and what is known about them."""
@@ -205,6 +233,7 @@ class ExportParts:
                 sample_set=self.sample_set,
                 inputs=self.inputs,
                 tools=self._tools,
+                tags=self._selection.tags,
             )
             assemble_pack(temporary, (self._part(part) for part in range(self.count)), facts)
         whole.replace(self.pack_folder)
@@ -221,20 +250,22 @@ def _inputs(config: ExportConfig, sample_set: SampleSet, selection: Selection) -
     settings["name"] = config.pack_name
     if selection.seeds is not None:
         settings["only"] = selection.seeds_digest
-    if config.upscaler != LANCZOS:
-        weights = Path(config.upscaler)
+    if selection.tags:
+        settings["tags"] = f"sha256:{digest_of(sorted(selection.tags.items()))}"
+    if (weights := weights_of(config.upscaler)) is not None:
         if not weights.is_file():
-            raise UserError(f"{weights} does not exist; give lanczos or a file of weights")
+            raise UserError(f"{weights} does not exist; give lanczos, starter or a file of weights")
         settings["upscaler"] = f"{weights.name} sha256:{digest_file(weights)}"
+    settings |= cut_out_inputs(config)
     return {"samples": sample_set.digest, "settings": settings}
 
 
-def _write_sticker(folder: Path, stem: str, sticker: Sticker) -> dict[str, Any]:
+def _write_sticker(folder: Path, stem: str, piece: Piece) -> dict[str, Any]:
     """Write one sticker's files; its entry, whose names in the pack are not known yet."""
-    svg = sticker.svg.encode()
-    (folder / f"{stem}.svg").write_bytes(svg)
-    (folder / f"{stem}.large.png").write_bytes(sticker.png_large)
-    (folder / f"{stem}.small.png").write_bytes(sticker.png_small)
+    for ending, data in piece.files.items():
+        (folder / f"{stem}.{ending}").write_bytes(data)
+    sticker, svg = piece.sticker, piece.files["svg"]
+    encodings = {"encodings": dict(piece.encodings)} if piece.encodings else {}
     return {
         "stem": stem,
         "label": sticker.label,
@@ -244,8 +275,10 @@ def _write_sticker(folder: Path, stem: str, sticker: Sticker) -> dict[str, Any]:
         "bytes": len(svg),
         "paths": sticker.paths,
         "colours": sticker.colours,
+        **encodings,
         **dataclasses.asdict(sticker.fidelity),
         "sample_psnr_db": sticker.sample_psnr_db,
+        **sticker.more,
     }
 
 

@@ -3,12 +3,13 @@
 import collections
 import dataclasses
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
 from core.files import digest_of, read_json
-from core.sampleset import SampleSet, read_labels, read_seeds
+from core.sampleset import SampleSet
 from exporters.config import ExportConfig
 
 APPROVED = "approved.json"
@@ -28,6 +29,8 @@ class Selection:
     """Wanted seeds; None: all."""
     chosen_by: str
     """The flags that name the seeds."""
+    tags: Mapping[int, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    """What curators said of approved pictures, sorted, by seed."""
 
     @property
     def seeds_digest(self) -> str:
@@ -64,22 +67,22 @@ class Selection:
 
     def _wanted(self, shard: int) -> list[tuple[int, str]]:
         """Rows and labels that labels and seeds let pass."""
-        path = self.sample_set.folder / self.sample_set.shards[shard]
         wanted = [
             (row, label)
-            for row, label in enumerate(read_labels(path))
+            for row, label in enumerate(self.sample_set.labels_of(shard))
             if not self.labels or label in self.labels
         ]
         if self.seeds is None:
             return wanted
-        seeds = read_seeds(path)
+        seeds = self.sample_set.seeds_of(shard)
         return [(row, label) for row, label in wanted if seeds[row] in self.seeds]
 
     def _check_seeds(self) -> None:
         if self.seeds is None:
             return
         folder = self.sample_set.folder
-        known = {seed for shard in self.sample_set.shards for seed in read_seeds(folder / shard)}
+        shards = range(len(self.sample_set.shards))
+        known = {seed for shard in shards for seed in self.sample_set.seeds_of(shard)}
         if unknown := sorted(self.seeds - known):
             raise UserError(
                 f"{folder} has no picture of seed {unknown[0]}, which {self.chosen_by} names"
@@ -93,24 +96,29 @@ def select(config: ExportConfig, sample_set: SampleSet) -> Selection:
     unknown = sorted(set(config.labels) - set(sample_set.labels))
     if unknown:
         known = ", ".join(sample_set.labels)
-        raise UserError(f"{config.samples} has no class {unknown[0]!r}; known are {known}")
+        raise UserError(f"{config.origin} has no class {unknown[0]!r}; known are {known}")
     lists: dict[str, frozenset[int]] = {}
     if config.only is not None:
         hint = "`menagerie evaluate` writes a kept.json for --only"
         lists["--only"] = _seeds_of(_read_list(config.only, sample_set, hint))
+    tags: dict[int, tuple[str, ...]] = {}
     if config.approved:
-        lists["--approved"] = _approved(config, sample_set)
+        lists["--approved"], tags = _approved(config, sample_set)
+    seeds = frozenset.intersection(*lists.values()) if lists else None
     return Selection(
         sample_set=sample_set,
         labels=frozenset(config.labels),
         limit=config.limit,
-        seeds=frozenset.intersection(*lists.values()) if lists else None,
+        seeds=seeds,
         chosen_by=" with ".join(lists),
+        tags={seed: told for seed, told in tags.items() if seed in (seeds or ())},
     )
 
 
-def _approved(config: ExportConfig, sample_set: SampleSet) -> frozenset[int]:
-    """What was approved and has none of the unwanted tags."""
+def _approved(
+    config: ExportConfig, sample_set: SampleSet
+) -> tuple[frozenset[int], dict[int, tuple[str, ...]]]:
+    """What was approved and has none of the unwanted tags; the tags of each."""
     path = sample_set.folder / APPROVED
     hint = f"approve samples with `menagerie curate {sample_set.folder}`, then export --approved"
     approved = _read_list(path, sample_set, hint)
@@ -122,7 +130,12 @@ def _approved(config: ExportConfig, sample_set: SampleSet) -> frozenset[int]:
             known = ", ".join(sorted(tagged)) or "none at all"
             raise UserError(f"without_tags: {path} knows no tag {tag!r}; known are {known}")
     unwanted = {seed for tag in config.without_tags for seed in tagged[tag]}
-    return _seeds_of(approved) - unwanted
+    wanted = _seeds_of(approved) - unwanted
+    tags: dict[int, tuple[str, ...]] = {}
+    for tag in sorted(tagged):
+        for seed in sorted(wanted & set(tagged[tag])):
+            tags[seed] = (*tags.get(seed, ()), tag)
+    return wanted, tags
 
 
 def _read_list(path: Path, sample_set: SampleSet, hint: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """OpenCV's filters and connected components, typed on our side."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ from core.data.transform import opencv as cv
 
 Field = NDArray[np.float32]
 """A float picture: H×W, or H×W×3."""
+Levels = NDArray[np.uint8]
+"""H×W."""
 Mask = NDArray[np.bool_]
 Labels = NDArray[np.int32]
 
@@ -16,6 +19,14 @@ Labels = NDArray[np.int32]
 def blur(field: Field, sigma_px: float) -> Field:
     """Gaussian blur; the border repeats its edge."""
     return _floats(cv().GaussianBlur(field, (0, 0), sigma_px, borderType=cv().BORDER_REPLICATE))
+
+
+def blur_levels(levels: Levels, sigma_px: float) -> Levels:
+    """The same for whole levels of 0…255."""
+    return np.asarray(
+        cv().GaussianBlur(levels, (0, 0), sigma_px, borderType=cv().BORDER_REPLICATE),
+        dtype=np.uint8,
+    )
 
 
 def gradient(field: Field) -> tuple[Field, Field]:
@@ -37,9 +48,38 @@ def resize_linear(field: Field, width_px: int, height_px: int) -> Field:
     return _floats(cv().resize(field, (width_px, height_px), interpolation=cv().INTER_LINEAR))
 
 
+def resize_levels(levels: Levels, width_px: int, height_px: int) -> Levels:
+    """The same for whole levels of 0…255."""
+    return np.asarray(
+        cv().resize(levels, (width_px, height_px), interpolation=cv().INTER_LINEAR), dtype=np.uint8
+    )
+
+
+def colour_of(image_hwc: NDArray[Any]) -> NDArray[Any]:
+    """H×W×3 of H×W×4, uint8 or float32."""
+    return np.asarray(cv().cvtColor(np.ascontiguousarray(image_hwc), cv().COLOR_RGBA2RGB))
+
+
+def for_each_colour(field: Field) -> Field:
+    """H×W×3: one value for all three; whole arrays multiply far faster than broadcast ones."""
+    return join_channels([field, field, field])
+
+
+def join_channels(fields: Sequence[Field]) -> Field:
+    """H×W×N of N pictures of H×W."""
+    return _floats(cv().merge(list(fields)))
+
+
 def rgb_to_lab(colour_hwc: Field) -> Field:
     """RGB in 0…255 to CIE L*a*b* (L 0…100)."""
     return _floats(cv().cvtColor(colour_hwc * np.float32(1 / 255), cv().COLOR_RGB2Lab))
+
+
+def lab_to_rgb8(lab_k3: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """K×3 CIE L*a*b* to RGB, uint8; what no screen shows becomes the nearest that it can."""
+    rgb = cv().cvtColor(lab_k3.astype(np.float32)[None], cv().COLOR_Lab2RGB)[0]
+    levels: NDArray[np.uint8] = np.rint(np.clip(_floats(rgb), 0, 1) * 255).astype(np.uint8)
+    return levels
 
 
 def components(mask: Mask, *, diagonal: bool) -> tuple[Labels, NDArray[np.int32]]:

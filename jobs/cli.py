@@ -25,7 +25,8 @@ from jobs.cluster import ClusterFlags, choose
 from jobs.verbs import Flags, Verb
 
 VERBS = (
-    *("prepare", "train", "sample", "evaluate", "export", "curate"),
+    *("prepare", "train", "finetune", "sample", "evaluate", "sweep", "visualize", "export"),
+    *("gallery", "train_upscaler", "curate", "listen", "calls", "phrases", "postcards"),
     *("nightly", "publish", "digest", "status"),
 )
 

@@ -1,18 +1,22 @@
 """Turn a sample set into a sticker pack: python jobs/export.py --samples SAMPLES.
 
+With --pictures FOLDER instead, pictures of your own.
+
 Each picture is enlarged, cut out, traced to engine-safe SVG, rendered again and compared; what
 fails the gate is refused. The pack is a folder with a page to open, and a zip with the same bytes
-on every run.
+on every run: SVG, PNG at three densities, WebP, sprite sheets for engines, packs for messengers.
 """
 
 import dataclasses
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from core.data.transform import core_count
 from core.errors import UserError
+from core.report.page import many
 from exporters.build import Built, build_pack, refusal_summary
 from exporters.config import ExportConfig
 from exporters.parts import ExportParts
@@ -50,7 +54,7 @@ def _run(flags: ExportFlags) -> None:
 
 
 def _out(flags: ExportFlags) -> Path:
-    return flags.out or Path("packs") / flags.config.samples.resolve().name
+    return flags.out or Path("packs") / flags.config.origin.resolve().name
 
 
 def _report(built: Built) -> None:
@@ -63,11 +67,24 @@ def _report(built: Built) -> None:
         f"pack: {built.zip_path} ({len(stickers):,} stickers, median {size:.1f} KiB, "
         f"fidelity {min(worst):.1f} dB at worst, {statistics.median(worst):.1f} in the median)"
     )
+    for line in _extras(built.facts):
+        print(line)
     print(f"next: open {built.folder / 'index.html'}")
     if built.facts["redistributable"] is not True:
-        print(f"licence: {built.facts['licence']}: do not redistribute (see LICENSE)")
+        print(f"licence: {built.facts['licence']}: DO NOT REDISTRIBUTE (see LICENSE)")
     if refused:
         print(f"refused: {len(refused):,} ({refusal_summary(refused)})")
+
+
+def _extras(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Lines about atlases and messengers."""
+    if atlas := facts.get("atlas"):
+        yield f"atlas: {many(len(atlas['sheets']), 'sheet')}, for {', '.join(atlas['formats'])}"
+    for platform, made in facts.get("platforms", {}).items():
+        if made["packs"]:
+            sizes = ", ".join(str(pack["stickers"]) for pack in made["packs"])
+            yield f"{platform}: packs of {sizes} in stickers/{platform}"
+        yield from (f"{platform}: {note}" for note in made["notes"])
 
 
 def _parts(flags: ExportFlags) -> ExportParts:

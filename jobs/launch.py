@@ -112,7 +112,7 @@ def _submit_once(
     after_end: Sequence[str],
     tags: Mapping[str, str],
 ) -> Submitted:
-    queued = _queued_already(out)
+    queued = queued_already(out)
     if queued is not None and not set(queued.job_ids) <= set(after_end):
         ids = ", ".join(queued.job_ids)
         if not tags and _settings_of(queued) != _as_stored(flags.config):
@@ -162,7 +162,7 @@ def _as_stored(config: Any) -> Any:
     return json.loads(json.dumps(config_to_dict(config)))
 
 
-def _queued_already(out: Path) -> Submitted | None:
+def queued_already(out: Path) -> Submitted | None:
     """An earlier launch whose jobs still make `out`."""
     for folder in launches_of(out):
         ids = folder.job_ids() if folder.facts()["kind"] == "slurm" else []

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from core.images import png_bytes
-from curation_app import create_app
+from curation_app.app import create_app
 from curation_app.context import EXTENSION, App, Settings
 
 JSON = {"Accept": "application/json"}

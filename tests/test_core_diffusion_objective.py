@@ -33,6 +33,7 @@ class Writes(nn.Module):
     def __init__(self, output: Tensor) -> None:
         super().__init__()
         self.output = output
+        self.config: dict[str, int] = {}
 
     def forward(self, x: Tensor, time: Tensor, class_labels: Tensor) -> types.SimpleNamespace:
         self.read = x

@@ -23,7 +23,7 @@ from tests.samplesets import animal, write_sample_set
 from tests.tiny import tiny_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = ("recognition.json", "recognised.jsonl", "kept.json")
+FILES = ("recognition.json", "recognised.jsonl", "kept.json", "metrics.json", "report.html")
 MAKE = """
 import sys
 from pathlib import Path
@@ -32,7 +32,7 @@ from core.evaluation.parts import EvaluateParts
 from core.parts import make_parts
 
 samples, data, out, *parts = sys.argv[1:]
-config = EvaluateConfig(samples=Path(samples), data=Path(data), epochs=10)
+config = EvaluateConfig(samples=Path(samples), data=Path(data), epochs=10, draws=2, vectorise=0)
 make_parts(EvaluateParts(config, Path(out)), map(int, parts))
 """
 
@@ -54,7 +54,8 @@ def samples(tmp_path_factory):
 
 
 def config(samples, data, **changes):
-    return EvaluateConfig(**{"samples": samples, "data": data, "epochs": 10, **changes})
+    values = {"samples": samples, "data": data, "epochs": 10, "draws": 2, "vectorise": 0}
+    return EvaluateConfig(**{**values, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +191,8 @@ def test_the_job_prints_the_figures_and_fails_below_the_threshold(
     whole, samples, data, tmp_path, capsys
 ):
     out = copy_of(whole, tmp_path)
-    flags = ["--samples", samples, "--data", data, "--out", out, "--epochs", 10]
+    flags = ["--samples", samples, "--data", data, "--out", out, "--epochs", 10, "--draws", 2]
+    flags += ["--vectorise", 0]
     flags = [*map(str, flags), "--cluster", "inline"]
     assert evaluate.main(flags) == 0
     said = capsys.readouterr().out

@@ -22,8 +22,9 @@ from core.training.loop import train
 from core.training.memory import TrainingPictures
 from core.training.muon import orthogonalised
 from core.training.optimizers import new_optimizers
+from core.training.rates import rate_share
 from core.training.record import read_metrics
-from core.training.step import new_state, rate_share
+from core.training.step import new_state
 from jobs.train import main
 from tests.tiny import tiny_config, tiny_dataset
 

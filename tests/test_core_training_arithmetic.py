@@ -14,7 +14,8 @@ from core.rundir import RunFolder
 from core.training.arithmetic import Compile, compile_where_it_pays, network_dtype
 from core.training.checkpoint import restore_checkpoint, save_checkpoint
 from core.training.processes import Processes
-from core.training.step import Stepper, new_state, rate_share
+from core.training.rates import rate_share
+from core.training.step import Stepper, new_state
 from core.training.utilisation import Utilisation, flops_per_picture, peak_flops
 from tests.tiny import tiny_config, tiny_dataset
 

@@ -3,6 +3,9 @@
 import dataclasses
 import gc
 import math
+import multiprocessing
+import re
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import diffusers
@@ -187,13 +190,18 @@ def test_reckoning_needs_only_few_pictures() -> None:
 
 
 def test_memory_in_use_is_the_most_there_was() -> None:
-    forget_peak(CPU)
-    before = memory_in_use_bytes(CPU)
-    block = torch.ones(64 * 2**20, dtype=torch.uint8)
-    del block
-    assert 60 * 2**20 < memory_in_use_bytes(CPU) - before < 70 * 2**20
-    forget_peak(CPU)
-    assert memory_in_use_bytes(CPU) - before < 10 * 2**20
+    def seen() -> tuple[int, int]:
+        forget_peak(CPU)
+        before = memory_in_use_bytes(CPU)
+        block = torch.ones(64 * 2**20, dtype=torch.uint8)
+        del block
+        most = memory_in_use_bytes(CPU) - before
+        forget_peak(CPU)
+        return most, memory_in_use_bytes(CPU) - before
+
+    # A system that takes idle pages back may do so in between.
+    found = [seen() for _ in range(5)]
+    assert any(60 * 2**20 < most < 70 * 2**20 and left < 10 * 2**20 for most, left in found), found
 
 
 def test_a_peak_that_cannot_be_forgotten_stops_nothing(
@@ -263,20 +271,28 @@ def test_the_micro_batch_is_found_by_trial_kept_and_said(
     assert agreed_accumulate(run, config, dataset, alone, memory_bytes=2**40) == 1
 
 
-def test_a_limit_of_ones_own_makes_smaller_micro_batches(tmp_path: Path) -> None:
-    """Between what one picture and what all take, some of them fit; below one, none."""
-    dataset = tiny_dataset(tmp_path / "data")
+def _fit_below_a_limit(folder: Path) -> tuple[int, str, str]:
+    """With 200 MiB more than there is, and with 10 MiB in all."""
+    dataset = tiny_dataset(folder / "data")
     config = tiny_config(batch_size=256, patch=1, block_channels=(64,), attention_levels=())
     gc.collect()
     base = memory_in_use_bytes(CPU)
-    accumulate, words = fitting_accumulate(
-        config, dataset, CPU, memory_bytes=int((base + 200 * 2**20) / 0.9)
-    )
+    limit = int((base + 200 * 2**20) / 0.9)
+    accumulate, words = fitting_accumulate(config, dataset, CPU, memory_bytes=limit)
+    with pytest.raises(UserError) as refused:
+        fitting_accumulate(config, dataset, CPU, memory_bytes=10 * 2**20)
+    return accumulate, words, str(refused.value)
+
+
+def test_a_limit_of_ones_own_makes_smaller_micro_batches(tmp_path: Path) -> None:
+    """Between what one picture and what all take, some of them fit; below one, none."""
+    # In a process of its own: what earlier tests gave back would be taken again unseen.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        accumulate, words, refused = pool.submit(_fit_below_a_limit, tmp_path).result()
     assert 1 < accumulate < 256
     assert words.startswith(f"--accumulate {accumulate}: ")
     assert words.endswith("(--memory-gb)")
-    with pytest.raises(UserError, match=r"one picture takes .* --memory-gb is 0.01 GiB"):
-        fitting_accumulate(config, dataset, CPU, memory_bytes=10 * 2**20)
+    assert re.search(r"one picture takes .* --memory-gb is 0.01 GiB", refused)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The API: every route of the pages for scripts, and a description of it that is true."""
 
+import contextlib
 import re
 import threading
 from pathlib import Path
@@ -15,8 +16,8 @@ from openapi_spec_validator import validate
 from werkzeug.test import TestResponse
 
 from curation_app import security
-from curation_app.openapi import BASE, api_path, api_rules
-from curation_app.operations import OPERATIONS, PEOPLE_ONLY
+from curation_app.api.openapi import BASE, api_path, api_rules
+from curation_app.api.operations import OPERATIONS, PEOPLE_ONLY
 from curation_app.store import accounts
 from tests.curating import app_of, make_collection, open_app
 from tests.test_curation_app_packs import exported
@@ -205,7 +206,12 @@ def test_the_page_for_people_shows_the_token_and_examples_that_run(opened, monke
     assert token_of(app) in page
     (example,) = re.findall(r"<pre[^>]*>(import.*?)</pre>", page, re.S)
     server = waitress.create_server(app, host="127.0.0.1", port=0, threads=2)
-    thread = threading.Thread(target=server.run, daemon=True)
+
+    def serve():
+        with contextlib.suppress(OSError):  # closed while it waits
+            server.run()
+
+    thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     try:
         code = example.replace("&lt;", "<").replace("&#34;", '"').replace("&#39;", "'")

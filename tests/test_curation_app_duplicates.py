@@ -11,8 +11,8 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from curation_app import security
-from curation_app.copies import grouped, pack, undecided, unpack
-from curation_app.joining import best
+from curation_app.copies.finding import grouped, pack, undecided, unpack
+from curation_app.copies.joining import best
 from curation_app.records import Change, Picture
 from curation_app.store import accounts, actions, ranking
 from curation_app.store.engine import writing

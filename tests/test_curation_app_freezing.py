@@ -18,11 +18,11 @@ from core.collection import CollectionItem, collection_digest, read_collection, 
 from core.data.pinned import open_pinned
 from core.data.sources import FolderSource
 from core.files import digest_bytes, digest_file, write_json
-from curation_app import freezing
 from curation_app.indexing.facts import look
-from curation_app.naming import Names
 from curation_app.opening import found_of
 from curation_app.records import Change
+from curation_app.revisions import freezing
+from curation_app.revisions.naming import Names
 from curation_app.store import actions, collections
 from curation_app.store.engine import writing
 from curation_app.workspace import STORED

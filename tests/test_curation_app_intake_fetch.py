@@ -24,6 +24,7 @@ from PIL import Image
 
 from core.errors import UserError
 from curation_app.intake.fetch import Fetched, FetchError, Rules, fetch
+from tests.needs import missing
 
 Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
 HERE = ipaddress.ip_network("127.0.0.0/8")
@@ -395,7 +396,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     try:
         subprocess.run(command, check=True, capture_output=True)
     except FileNotFoundError:
-        pytest.skip("openssl is not installed")
+        missing("openssl is not installed")
     path.write_text(path.read_text() + Path(f"{path}.crt").read_text())
     return path
 

@@ -28,6 +28,7 @@ from curation_app.intake.originals import Originals
 from curation_app.intake.origins import Origin, SourceOrigin
 from curation_app.intake.places import check_local, open_hub, open_place
 from curation_app.intake.staging import Manner, Progress, stage
+from tests.needs import missing
 from tests.samplesets import animal, write_sample_set
 
 
@@ -306,9 +307,9 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path, originals: Or
     try:
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
     except FileNotFoundError:
-        pytest.skip("unshare is not installed")
+        missing("unshare is not installed")
     if "unshare" in done.stderr or "mount" in done.stderr:
-        pytest.skip(f"no small disk can be mounted here: {done.stderr}")
+        missing(f"no small disk can be mounted here: {done.stderr}")
     message, count, *names = done.stdout.splitlines()
     kept = [name for name in names if name.endswith(".png")]
     assert message == (

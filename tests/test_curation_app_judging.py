@@ -129,6 +129,26 @@ def test_some_pairs_come_back_with_their_sides_changed(
     assert len(set(pairs)) == len(pairs)
 
 
+def test_who_fetches_two_pairs_ahead_is_asked_none_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, client = open_app(make_collection(tmp_path / "pets", 8))
+    monkeypatch.setattr("curation_app.judging._REPEATED", 0.3)
+    queue, asked = [ask(client), ask(client)], []
+    while queue:  # over a fit, which comes after 25 votes, and up to the end of the class
+        found = client.get("/rank/next?label=cat", headers=JSON)
+        queue += [found.get_json()] if found.status_code == 200 else []
+        pair = queue.pop(0)
+        form = {side: pair[side]["id"] for side in ("left", "right")}
+        form |= {"outcome": "left", "repeats": pair["repeats"] or ""}
+        assert post(client, "/rank/judge", **form).status_code == 200
+        asked.append((frozenset((form["left"], form["right"])), pair["repeats"]))
+    plain = [pair for pair, repeats in asked if repeats is None]
+    assert len(plain) == len(set(plain)) == 8 * 7 / 2
+    repeated = [repeats for _, repeats in asked if repeats is not None]
+    assert len(repeated) == len(set(repeated)) >= 3
+
+
 @pytest.mark.parametrize(
     ("form", "complaint"),
     [

@@ -18,8 +18,9 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from core.files import digest_bytes
-from curation_app import create_app, merging
+from curation_app.app import create_app
 from curation_app.context import Settings
+from curation_app.imports import merging
 from curation_app.intake.candidates import Candidate
 from curation_app.intake.fetch import Rules
 from curation_app.records import Change

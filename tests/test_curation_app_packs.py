@@ -11,7 +11,7 @@ from PIL import Image
 
 from core.data.starter import draw_animal
 from core.sampleset import Sample, finish_sample_set, shard_name, write_shard
-from curation_app.drawings import not_plain
+from curation_app.packs.drawings import not_plain
 from exporters.build import build_pack
 from exporters.config import ExportConfig
 from exporters.pack import write_sums, zip_folder
@@ -82,7 +82,7 @@ def test_a_game_developer_finds_a_cat_and_takes_it(packs, exported):
     assert drawing.data == (exported / "svg" / "cat_000001.svg").read_bytes()
     assert drawing.headers["Content-Disposition"] == "attachment; filename=cat_000001.svg"
     assert hashlib.sha256(drawing.data).hexdigest() == cat["svg"]["sha256"]
-    assert [file["side_px"] for file in cat["pngs"]] == [128, 64]
+    assert [file["side_px"] for file in cat["pngs"]] == [256, 64]
     for file in cat["pngs"]:
         with Image.open(io.BytesIO(packs.get(file["url"]).data)) as image:
             assert image.size == (file["side_px"], file["side_px"])
@@ -193,7 +193,7 @@ STICKER = {"label": "cat", "alt": "A cat", "png": "preview.png", "png_small": "p
     ("damage", "reason"),
     [
         (lambda root: (root / "svg/cat_000001.svg").write_text("<svg/>"), "was altered"),
-        (lambda root: (root / "png/64/cat_000003.png").unlink(), "is missing"),
+        (lambda root: (root / "png/@1x/cat_000003.png").unlink(), "is missing"),
         (lambda root: (root / "SHA256SUMS").unlink(), "SHA256SUMS is missing"),
         (lambda root: (root / "SHA256SUMS").write_text("hello\n"), "no checksum"),
         (sums_with("0" * 64 + "  ../../secret"), "leads out of the folder"),

@@ -11,8 +11,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from curation_app import plots, progress
-from curation_app.plots import Interval, Series
+from curation_app.progress import figures as progress
+from curation_app.progress import plots
+from curation_app.progress.plots import Interval, Series
 from curation_app.records import Change
 from curation_app.store import accounts, actions
 from curation_app.store.engine import writing

@@ -16,7 +16,7 @@ from core.data.pinned import PinnedDataset, PinnedItem, open_pinned, write_pinne
 from core.files import atomic_folder, read_json
 from core.images import Picture, premultiply
 from core.sampleset import Sample, SampleSet
-from curation_app import nearest
+from curation_app.samples import nearest
 from jobs import export
 from tests.curating import JSON, make_collection, open_app, post, vote
 from tests.samplesets import animal, write_sample_set

@@ -105,9 +105,13 @@ def test_the_page_escapes_what_others_wrote_and_needs_no_network():
         "tools": {"menagerie": "0"},
         "stickers": [
             {
+                "name": "a b",
                 "file": "svg/a b.svg",
-                "png": "png/512/a.png",
-                "png_small": "png/128/a.png",
+                "png": "png/@4x/a.png",
+                "png_small": "png/@1x/a.png",
+                "pngs": {"@1x": "png/@1x/a.png", "@4x": "png/@4x/a.png"},
+                "webp": "webp/a.webp",
+                "tags": [nasty],
                 "label": nasty,
                 "seed": 1,
                 "alt": f'A cat" {nasty}',

@@ -9,13 +9,14 @@ from core.data.starter import draw_animal
 from core.images import over
 from core.render import render_svg
 from core.sampleset import Sample
-from exporters import vectorize
 from exporters.config import ExportConfig
-from exporters.fidelity import psnr_db
-from exporters.sticker import Refused, Sticker, make_sticker
-from exporters.svg import lint_svg
+from exporters.drawing import vectorize
+from exporters.drawing.fidelity import psnr_db
+from exporters.drawing.sticker import Refused, Sticker, make_sticker
+from exporters.drawing.svg import lint_svg
 
 CONFIG = ExportConfig(samples=Path("unused"))
+VTRACER = ExportConfig(samples=Path("unused"), tracer="vtracer")
 ORIGIN = {"samples": "5" * 64, "model": "m" * 64, "dataset": "d" * 64}
 
 
@@ -165,7 +166,7 @@ def test_a_tracer_that_panics_costs_one_picture_only(monkeypatch):
         raise PanicException("called `Option::unwrap()` on a `None` value")
 
     monkeypatch.setattr(vectorize.vtracer, "convert_raw_image_to_svg", panic)
-    refused = sticker_of(disc())
+    refused = sticker_of(disc(), VTRACER)
     assert isinstance(refused, Refused)
     assert "vtracer could not trace" in refused.reason
 
@@ -176,7 +177,7 @@ def test_an_interrupt_is_not_taken_for_a_panic(monkeypatch):
 
     monkeypatch.setattr(vectorize.vtracer, "convert_raw_image_to_svg", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        sticker_of(disc())
+        sticker_of(disc(), VTRACER)
 
 
 @pytest.mark.realdata

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from core.render import render_svg
-from exporters.curves import fit_outlines
-from exporters.svg import add_metadata, build_svg, lint_svg
-from exporters.vectorize import Shape, trace
+from exporters.drawing.curves import fit_outlines
+from exporters.drawing.svg import add_metadata, build_svg, lint_svg
+from exporters.drawing.vectorize import Shape, trace
 
 SAFE = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8" width="8" height="8">{}</svg>'
 PATH = '<path fill="#abc" d="M0 0h8v8z"/>'

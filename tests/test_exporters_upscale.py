@@ -9,8 +9,8 @@ import pytest
 
 from core.data.starter import draw_animal
 from core.errors import UserError
-from exporters.cutout import carry_outwards, find_silhouette
-from exporters.sharpen import soothe, walk_off_edges
+from exporters.drawing.sharpen import soothe, walk_off_edges
+from exporters.drawing.silhouette import carry_outwards, find_silhouette
 from exporters.upscale import enlarge
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -139,7 +139,7 @@ def test_real_esrgan_enlarges_with_alpha_and_without_seams(real_data):
     assert enlarged.picture_hwc.shape == (512, 512, 4)
     assert enlarged.ramp_px == 8
     assert (enlarged.picture_hwc[..., :3] <= enlarged.picture_hwc[..., 3:] + 1e-3).all()
-    model, scale = load_upscaler(weights)
+    model, scale, _ = load_upscaler(weights)
     colour = draw_animal("rabbit", 2, 96)[..., :3].astype(np.float32)
     whole = upscale_tiled(colour, model, scale)
     tiled = upscale_tiled(colour, model, scale, tile_px=48)
@@ -148,7 +148,7 @@ def test_real_esrgan_enlarges_with_alpha_and_without_seams(real_data):
 
 def test_a_lanczos_export_never_loads_torch():
     code = (
-        "import sys, jobs.export, exporters.sticker, exporters.build; "
+        "import sys, jobs.export, exporters.drawing.sticker, exporters.build; "
         "assert not {'torch', 'spandrel', 'diffusers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True, timeout=60)

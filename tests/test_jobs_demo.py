@@ -13,7 +13,7 @@ import pytest
 
 from core.files import read_json
 from core.training.record import read_metrics
-from exporters.svg import lint_svg
+from exporters.drawing.svg import lint_svg
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,7 +35,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     job("sample", "--run", folder / "run", "--per-class", 12, "--out", folder / "samples")
     job(
         *("export", "--samples", folder / "samples", "--out", folder / "pack"),
-        *("--noise-levels", 25),
+        *("--noise-levels", 25, "--upscaler", "starter", "--platforms", "all"),
     )
     return folder
 
@@ -107,7 +107,7 @@ def test_photographs_become_a_pack_though_training_is_killed(
     )
     job(
         *("export", "--samples", tmp_path / "samples", "--out", tmp_path / "pack"),
-        *("--min-psnr-db", 18),
+        *("--min-psnr-db", 18, "--min-ssim", 0, "--max-edge-px", 50, "--cut-out", "none"),
     )
     pack = json.loads((tmp_path / "pack/pack.json").read_text())
     assert pack["stickers"]

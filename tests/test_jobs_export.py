@@ -11,8 +11,8 @@ from PIL import Image
 from core.data.starter import draw_animal
 from core.files import digest_bytes
 from core.sampleset import Sample, finish_sample_set, shard_name, write_shard
+from exporters.drawing.svg import lint_svg
 from exporters.pack import verify_pack, zip_folder
-from exporters.svg import lint_svg
 from jobs import export
 
 PARENTS = {"model": "a" * 64, "dataset": "b" * 64, "licence": "CC0-1.0"}
@@ -155,8 +155,8 @@ def test_photographs_make_a_pack_and_an_unknown_licence_is_loud(tmp_path, capsys
     picture = np.stack([200 * rows, 120 + 80 * columns, 230 - 90 * rows], axis=2).astype(np.uint8)
     sample = Sample(image_hwc=picture, label="horse", seed=0)
     folder = write_set(tmp_path / "photos", [sample], {"model": "m"})
-    assert run(folder, tmp_path / "pack") == 0
-    assert "do not redistribute" in capsys.readouterr().out
+    assert run(folder, tmp_path / "pack", "--cut-out", "none") == 0
+    assert "DO NOT REDISTRIBUTE" in capsys.readouterr().out
     assert "LICENCE UNKNOWN" in (tmp_path / "pack" / "LICENSE").read_text()
 
 
@@ -164,7 +164,7 @@ def test_a_pack_without_stickers_is_an_error_and_leaves_nothing(tmp_path, capsys
     clear = Sample(image_hwc=np.zeros((16, 16, 4), dtype=np.uint8), label="cat", seed=0)
     folder = write_set(tmp_path / "clear", [clear])
     assert run(folder, tmp_path / "packs" / "p") == 2
-    assert "no picture passed: cat 0: only 0.00%" in capsys.readouterr().err
+    assert "no picture passed: cat 0: the picture is clear everywhere" in capsys.readouterr().err
     assert [p.name for p in (tmp_path / "packs").iterdir() if not p.name.startswith(".")] == []
 
 
@@ -211,6 +211,8 @@ def seeds_in(pack):
 def test_approved_samples_alone_are_exported_and_tags_take_some_out(curated, tmp_path):
     assert run(curated, tmp_path / "p", "--approved") == 0
     assert seeds_in(tmp_path / "p") == [2, 3]
+    fish, cat = json.loads((tmp_path / "p" / "pack.json").read_text())["stickers"]
+    assert (fish.get("tags"), cat["tags"]) == (None, ["extra ear"])
     flawless = ["--approved", "--without-tags", "extra ear", "cut off"]
     assert run(curated, tmp_path / "q", *flawless) == 0
     assert seeds_in(tmp_path / "q") == [2]

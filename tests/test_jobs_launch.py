@@ -138,9 +138,9 @@ def test_only_the_jobs_of_a_launch_count_as_queued(
     ours = dataclasses.replace(theirs, script=f"{folder.jobs}/.submission_file_1.sh")
     monkeypatch.setattr(scheduler, "installed", lambda: True)
     monkeypatch.setattr(scheduler, "job_states", lambda ids: {"7": theirs})
-    assert launch._queued_already(tmp_path / "run") is None
+    assert launch.queued_already(tmp_path / "run") is None
     monkeypatch.setattr(scheduler, "job_states", lambda ids: {"7": ours})
-    queued = launch._queued_already(tmp_path / "run")
+    queued = launch.queued_already(tmp_path / "run")
     assert queued is not None
     assert queued.job_ids == ("7",)
 
@@ -155,7 +155,7 @@ def test_what_is_queued_with_other_settings_is_said(
     facts = {"config": config_to_dict(flags.config)}
     launches.write_launch(folder, facts, [{"id": "7", "tasks": 0}])
     there = launch.Submitted(folder=folder, job_ids=("7",))
-    monkeypatch.setattr(launch, "_queued_already", lambda out: there)
+    monkeypatch.setattr(launch, "queued_already", lambda out: there)
     cluster = choose(ClusterFlags(cluster="local"))
     assert launch.submit(sample.VERB, flags, [], cluster) == there
     other = dataclasses.replace(flags, config=SampleConfig(run=Path("run"), seed=7))

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from core.collection import METADATA, collection_digest, read_collection
 from core.config import config_to_dict, differing_fields, load_config, save_config
 from core.data.decode import UnreadableError
 from core.data.duplicates import Level, find_groups
@@ -359,6 +360,9 @@ def _source_facts(
     facts = {key: values[key] for key in keys} | {"kind": source.kind, "listing": _stated(listing)}
     if isinstance(source, StarterSource):
         facts["per_class"] = config.per_class
+    if isinstance(source, FolderSource) and (source.root / METADATA).is_file():
+        # Of a frozen revision, this is the digest by which people know it.
+        facts["collection_digest"] = collection_digest(read_collection(source.root)[0])
     facts["stated_origins"] = sorted({item.source for item in items if item.source})[:100]
     return facts
 

@@ -29,6 +29,8 @@ class ParquetSource:
     kind: str = "parquet"
     default_label: str | None = None
     """The class of rows that state none (a missing column, too); else they are rejected."""
+    caption_column: str | None = None
+    """A column whose text is kept in each entry's `extra`."""
 
     def listing(self) -> Listing:
         """Read every column but the pictures; a shard that cannot be read is rejected by name."""
@@ -68,7 +70,8 @@ class ParquetSource:
                         "(choose with --image-column and --label-column)"
                     )
             names = _class_names(schema, self.label_column)
-            columns = [key for key in (self.label_column, *_EXTRA_COLUMNS) if key in schema.names]
+            wanted = (self.label_column, *_EXTRA_COLUMNS, self.caption_column)
+            columns = [key for key in wanted if key and key in schema.names]
             shard_split = _split_of_file_name(file)
             for group in range(parquet.num_row_groups):
                 for row, values in enumerate(_rows_of(parquet, group, columns)):
@@ -78,6 +81,7 @@ class ParquetSource:
                         label=_label_text(values.get(self.label_column), names),
                         locator=(str(file), group, row),
                         split=shard_split,
+                        caption_column=self.caption_column,
                     )
 
 
@@ -92,6 +96,8 @@ class HuggingFaceSource:
     kind: str = "huggingface"
     default_label: str | None = None
     """The class of rows that state none (a missing column, too); else they are rejected."""
+    caption_column: str | None = None
+    """A column whose text is kept in each entry's `extra`."""
     roots: tuple[str, ...] | None = None
     """When given, only picture files below these folders are read: a row may name any file."""
 
@@ -101,7 +107,7 @@ class HuggingFaceSource:
         rejected: dict[str, str] = {}
         for part, dataset in sorted(self.parts.items()):
             names = getattr(dataset.features.get(self.label_column), "names", None)
-            wanted = (self.label_column, *_EXTRA_COLUMNS)
+            wanted = (self.label_column, *_EXTRA_COLUMNS, self.caption_column)
             columns = [key for key in wanted if key in dataset.column_names]
             table = dataset.select_columns(columns) if columns else [{}] * len(dataset)
             entries += [
@@ -111,6 +117,7 @@ class HuggingFaceSource:
                     label=_label_text(values.get(self.label_column), names),
                     locator=(part, row),
                     split=SPLIT_NAMES.get(part.lower()),
+                    caption_column=self.caption_column,
                 )
                 for row, values in enumerate(table)
             ]
@@ -243,7 +250,13 @@ def parquet_files(path: Path) -> list[Path]:
 
 
 def _entry(
-    values: dict[str, Any], *, name: str, label: str, locator: Any, split: str | None
+    values: dict[str, Any],
+    *,
+    name: str,
+    label: str,
+    locator: Any,
+    split: str | None,
+    caption_column: str | None = None,
 ) -> Entry:
     text = {key: str(value) for key, value in values.items() if value not in (None, "", [])}
     return Entry(
@@ -256,6 +269,7 @@ def _entry(
         sha256=text.get("sha256"),
         score=_score(values.get("score")),
         tags=_tags(values.get("tags")),
+        extra={caption_column: values.get(caption_column)} if caption_column else None,
     )
 
 

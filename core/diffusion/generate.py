@@ -5,8 +5,7 @@ Free of torch until a picture is made, so that a cluster's login node can plan t
 
 import dataclasses
 import functools
-import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,25 +14,14 @@ from core.diffusion.defaults import BUILT_IN, resolved
 from core.diffusion.modelinfo import ModelInfo, describe_model, helpers_digests, model_digest
 from core.diffusion.sampleconfig import SampleConfig, planned_labels
 from core.errors import UserError
-from core.files import read_json, write_bytes, write_json
-from core.images import contact_sheet, png_bytes
-from core.parts import make_everything
+from core.files import read_json, write_json
 from core.progress import progress
-from core.sampleset import (
-    DONE,
-    Sample,
-    SampleSet,
-    finish_sample_set,
-    open_sample_set,
-    read_shard,
-    shard_name,
-    write_shard,
-)
+from core.sampleparts import ShardedPictures, complete
+from core.sampleset import Sample, SampleSet, finish_sample_set, write_shard
 
 if TYPE_CHECKING:
     from core.diffusion.pipeline import ClassConditionalPipeline
 
-_SHEET_AT_MOST = 128
 _HOW = (
     *("guidance", "guidance_interval", "guidance_parallel", "guidance_rescale", "guide"),
     *("steps", "solver", "precision"),
@@ -42,43 +30,47 @@ _HOW = (
 
 
 def generate_sample_set(
-    config: SampleConfig, folder: Path, *, batch_size: int = 32, device: str = "auto"
+    config: SampleConfig,
+    folder: Path,
+    *,
+    batch_size: int = 32,
+    device: str = "auto",
+    origin: Mapping[str, Any] | None = None,
 ) -> SampleSet:
     """Make every picture that is missing, then the contact sheet and the done-marker.
 
     `batch_size` and interruptions do not change a picture (equal on one machine
     to within 1 of 255 levels). Raises UserError when the folder holds another sample set.
     """
-    work = SamplingParts(config, folder, batch_size=batch_size, device=device)
-    if work.finished():
-        work.begin()
-        print(f"{folder} is finished already: nothing to do")
-    else:
-        make_everything(work)
-    return open_sample_set(folder)
+    return complete(
+        SamplingParts(config, folder, batch_size=batch_size, device=device, origin=origin)
+    )
 
 
-class SamplingParts:
+class SamplingParts(ShardedPictures):
     """A sample set in the making (`core.parts.Parts`): one part per shard, a range of seeds.
 
     UserError when the config asks for what the model has not. Defaults of the model are looked up
-    when a set is begun and recorded: one that was begun goes on with those.
+    when a set is begun and recorded: one that was begun goes on with those. origin: more parents of
+    the set, by which its config was chosen.
     """
 
     def __init__(
-        self, config: SampleConfig, folder: Path, *, batch_size: int = 32, device: str = "auto"
+        self,
+        config: SampleConfig,
+        folder: Path,
+        *,
+        batch_size: int = 32,
+        device: str = "auto",
+        origin: Mapping[str, Any] | None = None,
     ) -> None:
         self.model: ModelInfo = describe_model(config.run)
-        self.config, self.folder = resolved(_as_begun(config, folder), self.model), folder
+        self.config = resolved(_as_begun(config, folder), self.model)
         self.labels = planned_labels(config, self.model.label_names)
         self._batch_size = min(batch_size, config.shard_size, len(self.labels))
         self._device = device
-        self.shards = [shard_name(i) for i in range(-(-len(self.labels) // config.shard_size))]
-
-    @property
-    def count(self) -> int:
-        """Number of shards."""
-        return len(self.shards)
+        self._origin = dict(origin or {})
+        super().__init__(folder, pictures=len(self.labels), shard_size=config.shard_size)
 
     def begin(self) -> None:
         """Write plan.json, or check that the one there is this work's."""
@@ -90,10 +82,6 @@ class SamplingParts:
             raise UserError(
                 f"{self.folder} holds samples of another run or settings: name another --out"
             )
-
-    def missing(self) -> list[int]:
-        """Shards that are not there yet."""
-        return [i for i, shard in enumerate(self.shards) if not (self.folder / shard).exists()]
 
     def make(self, part: int) -> None:
         """Draw one shard's pictures and write it."""
@@ -108,13 +96,9 @@ class SamplingParts:
                 bar.update(len(batch))
         write_shard(self.folder / self.shards[part], samples)
 
-    def finished(self) -> bool:
-        """Whether the done-marker is there."""
-        return (self.folder / DONE).exists()
-
     def finish(self) -> None:
         """Draw the contact sheet and write the done-marker."""
-        self._write_contact_sheet()
+        self.write_contact_sheet()
         finish_sample_set(
             self.folder,
             count=len(self.labels),
@@ -132,7 +116,8 @@ class SamplingParts:
             guide=config.guide == "early" and config.guidance != 1,
             averages=bool(config.ema_width),
         )
-        return {"model": model_digest(config.run), **helpers, **self.model.facts}
+        facts = {**self.model.facts, **self._origin}
+        return {"model": model_digest(config.run), **helpers, **facts}
 
     @functools.cached_property
     def _pipeline(self) -> "ClassConditionalPipeline":
@@ -166,16 +151,6 @@ class SamplingParts:
                 Sample(image_hwc=picture, label=name, seed=seed)
                 for picture, name, seed in zip(pictures, names, seeds, strict=False)
             ]
-
-    def _write_contact_sheet(self) -> None:
-        """Pictures spread evenly over the whole set, in order."""
-        stride = -(-len(self.labels) // _SHEET_AT_MOST)
-        samples = itertools.chain.from_iterable(
-            read_shard(self.folder / shard) for shard in self.shards
-        )
-        chosen = [sample.image_hwc for sample in itertools.islice(samples, None, None, stride)]
-        sheet = contact_sheet(chosen, columns=min(16, len(chosen)), cell_px=96)
-        write_bytes(self.folder / "contact_sheet.png", png_bytes(sheet))
 
 
 def _as_begun(config: SampleConfig, folder: Path) -> SampleConfig:

@@ -8,5 +8,8 @@ Prediction = Literal["noise", "clean", "velocity", "flow", "edm"]
 WeightingKind = Literal["edm", "uniform", "min-snr", "learned"]
 """How much an error counts at each noise level (`core.diffusion.objective`)."""
 
+Attention = Literal["self", "cross", "none"]
+"""What the network attends to (`core.diffusion.denoiser.build_unet`)."""
+
 NoiseKind = Literal["lognormal", "linear", "cosine", "flow"]
 """Which noise levels are trained how often (`core.diffusion.schedule`)."""

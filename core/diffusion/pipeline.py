@@ -10,13 +10,19 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
-from diffusers import DiffusionPipeline, ImagePipelineOutput, ModelMixin, UNet2DModel
+from diffusers import (
+    DiffusionPipeline,
+    ImagePipelineOutput,
+    ModelMixin,
+    UNet2DConditionModel,
+    UNet2DModel,
+)
 from PIL import Image
 from torch import Tensor
 
 from core.diffusion.autoencoder import compression, from_latents
 from core.diffusion.defaults import BUILT_IN
-from core.diffusion.denoiser import Denoiser
+from core.diffusion.denoiser import Denoiser, UNet
 from core.diffusion.ema import averaged_weights
 from core.diffusion.guidance import Denoise, guided
 from core.diffusion.kinds import NoiseKind, Prediction
@@ -47,8 +53,8 @@ class ClassConditionalPipeline(DiffusionPipeline):  # type: ignore[misc]  # diff
 
     def __init__(
         self,
-        unet: UNet2DModel,
-        guide: UNet2DModel | None = None,
+        unet: UNet2DModel | UNet2DConditionModel,
+        guide: UNet2DModel | UNet2DConditionModel | None = None,
         vae: ModelMixin | None = None,
         labels: list[str] | None = None,
         patch: int = 1,
@@ -214,7 +220,7 @@ class ClassConditionalPipeline(DiffusionPipeline):  # type: ignore[misc]  # diff
             )
         return self._denoiser_of(self.guide, precision)
 
-    def _denoiser_of(self, unet: UNet2DModel, precision: SamplePrecision) -> Denoiser:
+    def _denoiser_of(self, unet: UNet, precision: SamplePrecision) -> Denoiser:
         statistics = PatchStatistics(
             patch=self.config.patch,
             mean=tuple(self.config.frequency_mean),
@@ -279,7 +285,7 @@ def open_pipeline(
     return pipeline
 
 
-def _use_average(unet: UNet2DModel, weights: dict[str, Tensor], folder: Path) -> None:
+def _use_average(unet: UNet, weights: dict[str, Tensor], folder: Path) -> None:
     """Take over those of the weights that the network has; training may have had more."""
     try:
         unet.load_state_dict({name: weights[name] for name in unet.state_dict()})

@@ -1,11 +1,14 @@
-"""The evaluation of a sample set: one part per shard, judged by any number of processes.
+"""An evaluation: one part per block of pictures, judged by any number of processes.
 
-recognition.json     the figures; written last, the done-marker (--out names another file)
+recognition.json     figures of one sample set; written last, the done-marker (--out names another)
+metrics.json         all figures of all sets; the done-marker when it is not one sample set
+report.html          the same for people
 recognised.jsonl     a row per picture: seed, label, guess, confidence, copy (of a training picture)
 kept.json            seeds of the samples that are recognised: what `menagerie export --only` takes
+drawn-<digest>/      what was drawn from a run, a sample set
 .evaluate-<digest>/  while it lasts
     recognizer/          the classifier, trained by one process for all
-    part-00003.json      the rows of shard 3; its pictures' features beside it
+    part-00003.json      the rows of block 3; its pictures' features beside it
 
 Free of torch until a picture is judged.
 """
@@ -13,13 +16,16 @@ Free of torch until a picture is judged.
 import functools
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.data.pinned import PinnedDataset, open_pinned
 from core.errors import UserError
 from core.evaluation.config import EvaluateConfig
+from core.evaluation.rows import Row, shares
+from core.evaluation.subjects import Subject, open_subject
+from core.evaluation.traced import Trace
 from core.files import (
     atomic_folder,
     canonical_json,
@@ -31,54 +37,69 @@ from core.files import (
     write_json,
 )
 from core.progress import progress
-from core.sampleset import SampleSet, open_sample_set
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+    from core.evaluation.conclusion import Judged
+    from core.evaluation.extractors import Extracted, Extractor
     from core.evaluation.novelty import TrainingNeighbours
     from core.evaluation.recognition import Recognizer
 
-FORMAT = "menagerie-recognition-2"
-Row = dict[str, Any]
-"""What is known about one picture: seed, label, guess, confidence, copy."""
+FORMAT = "menagerie-recognition-3"
 _LEARNED = ("held_out_accuracy", "classifier", "frechet", "frechet_floor", "frechet_floor_count")
 """Figures that take the classifier to make."""
 
 
 class EvaluateParts:
-    """The evaluation of a sample set, with its figures in `out` (`core.parts.Parts`).
+    """An evaluation, with its figures in `out` and beside it (`core.parts.Parts`).
 
-    Figures are the same however the parts were spread. UserError when the sample set or the
-    dataset is missing, or the one has classes that the other does not.
+    Figures are the same however the parts were spread. trace: draws pictures as flat SVGs, for the
+    figures of how well that goes. UserError when something is missing, or has classes that the
+    dataset has not.
     """
 
-    def __init__(self, config: EvaluateConfig, out: Path | None = None) -> None:
-        self.config = config
-        self.out = out or config.samples / "recognition.json"
+    def __init__(
+        self, config: EvaluateConfig, out: Path | None = None, *, trace: Trace | None = None
+    ) -> None:
+        self.config, self._trace = config, trace
+        for missing in (path for path in config.samples if not path.is_dir()):
+            raise UserError(
+                f"{missing} is not a finished sample set, a run or a folder of pictures: it is "
+                "not there"
+            )
+        self._dataset = _open_dataset(config.data)
+        self.out = out or default_out(config.samples)
+        self.subjects = [
+            open_subject(path, config, self._dataset, self.out.parent) for path in config.samples
+        ]
+        self.is_sample_set = [subject.kind for subject in self.subjects] == ["sample set"]
+        self.metrics_path = self.out.with_name("metrics.json")
+        self.report_path = self.out.with_name("report.html")
         self.pictures_path = self.out.with_name("recognised.jsonl")
         self.kept_path = self.out.with_name("kept.json")
-        self.sample_set = open_sample_set(config.samples)
-        self._dataset = _open_dataset(config.data, self.sample_set)
-        self.inputs = {
-            "format": FORMAT,
-            "samples": self.sample_set.digest,
-            "data": self._dataset.digest,
-            "epochs": config.epochs,
-            "seed": config.seed,
-        }
+        if self.is_sample_set and self.out == self.metrics_path:
+            raise UserError("--out metrics.json is written beside --out: name recognition.json")
+        if not self.is_sample_set:
+            self.metrics_path = self.out
+        self.inputs = self._inputs()
         self.folder = self.out.with_name(f".evaluate-{digest_of(self.inputs)[:8]}")
+        self._blocks = [
+            (subject, block) for subject in self.subjects for block in range(subject.blocks)
+        ]
         self._bar: tqdm[Any] | None = None
 
     @property
     def count(self) -> int:
-        """Number of shards."""
-        return len(self.sample_set.shards)
+        """Number of blocks: the sample sets' shards, and as much of the others."""
+        return len(self._blocks)
 
     def begin(self) -> None:
         """Say in the work's folder what it is for."""
         if self._judged():
             return
+        for subject in self.subjects:
+            subject.begin()
         path = self.folder / "plan.json"
         if not path.exists():
             write_json(path, self.inputs)
@@ -86,12 +107,12 @@ class EvaluateParts:
             raise UserError(f"{self.folder} is of another evaluation: remove it")
 
     def missing(self) -> list[int]:
-        """Shards whose pictures are not judged yet."""
+        """Blocks whose pictures are not judged yet."""
         missing = [part for part in range(self.count) if not self._part(part).exists()]
         return [] if missing and self._judged() else missing
 
     def make(self, part: int) -> None:
-        """Judge one shard's pictures; the first process to come here trains the classifier."""
+        """Judge one block's pictures; the first process to come here trains the classifier."""
         missing = self.missing()
         if part not in missing:
             return
@@ -116,16 +137,36 @@ class EvaluateParts:
             raise UserError(complaint)
 
     def has_figures(self) -> bool:
-        """Whether all three files are there and of this evaluation, good enough or not."""
-        files = (self.out, self.pictures_path, self.kept_path)
+        """Whether all files are there and of this evaluation, good enough or not."""
+        marks = [self.out, self.kept_path] if self.is_sample_set else [self.out]
+        files = (*marks, self.pictures_path, self.metrics_path, self.report_path)
         if not all(path.exists() for path in files):
             return False
         ours = self._evaluation_digest
-        return all(_facts(path).get("evaluation") == ours for path in (self.out, self.kept_path))
+        return all(_facts(path).get("evaluation") == ours for path in marks)
 
     def figures(self) -> dict[str, Any]:
-        """The figures that were written."""
+        """The figures that were written into `out`."""
         return _facts(self.out)
+
+    def metrics(self) -> dict[str, Any]:
+        """All figures that were written."""
+        return _facts(self.metrics_path)
+
+    def _inputs(self) -> dict[str, Any]:
+        config = self.config
+        digests = [subject.digest for subject in self.subjects]
+        return {
+            "format": FORMAT,
+            "samples": digests[0] if self.is_sample_set else digests,
+            "data": self._dataset.digest,
+            "epochs": config.epochs,
+            "seed": config.seed,
+            "features": config.features,
+            "weights": weights_named(config.weights),
+            "draws": config.draws,
+            "vectorise": config.vectorise if self._trace else 0,
+        }
 
     @property
     def _evaluation_digest(self) -> str:
@@ -139,7 +180,8 @@ class EvaluateParts:
 
     def _judged(self) -> bool:
         """Whether an evaluation with the same classifier left its rows, kept as they were."""
-        if not (self.out.exists() and self.pictures_path.exists()):
+        files = (self.out, self.pictures_path, self.metrics_path, self.report_path)
+        if not all(path.exists() for path in files):
             return False
         figures = self.figures()
         if figures.get("inputs") != self.inputs:
@@ -147,20 +189,57 @@ class EvaluateParts:
         return bool(figures["pictures_sha256"] == digest_file(self.pictures_path))
 
     def _judge(self, part: int) -> None:
-        """Write the features and then the rows of one shard's pictures."""
+        """Write the features and then the rows of one block's pictures."""
         from safetensors.torch import save
 
         from core.threads import fixed_threads
 
-        samples = self.sample_set.read(part)
+        extractor = self._extractor  # Weights that are missing are told before anything is trained.
+        subject, block = self._blocks[part]
+        samples = subject.read(block)
         pictures = [sample.image_hwc for sample in samples]
-        rows = self._recognizer.judge(samples) if samples else []
-        features = self._recognizer.features(pictures)
+        ours = self._built_in.extract(pictures)
+        rows = self._recognizer.told(samples, ours.probabilities)
+        tensors = {"features": ours.features, "probabilities": ours.probabilities}
+        if extractor is not self._built_in:
+            other = extractor.extract(pictures)
+            tensors |= {"other": other.features, "other_probabilities": other.probabilities}
         with fixed_threads():
-            copies = self._neighbours.copies(pictures).tolist()
-        write_bytes(self._features(part), save({"features": features}))
-        rows = [{**row, "copy": copy} for row, copy in zip(rows, copies, strict=True)]
+            matches = self._neighbours.matches(pictures)
+        write_bytes(self._features(part), save(tensors))
+        found = zip(
+            rows,
+            matches.copies.tolist(),
+            matches.rows.tolist(),
+            matches.closeness.tolist(),
+            matches.laid.tolist(),
+            strict=True,
+        )
+        rows = [
+            {
+                **row,
+                "copy": copy,
+                "nearest": nearest,
+                "closeness": round(closeness, 4),
+                "unexplained": round(laid, 4),
+            }
+            for row, copy, nearest, closeness, laid in found
+        ]
         write_json(self._part(part), rows)
+
+    @functools.cached_property
+    def _built_in(self) -> "Extractor":
+        from core.evaluation.extractors import open_extractor
+
+        return open_extractor("built-in", "", self._recognizer)
+
+    @functools.cached_property
+    def _extractor(self) -> "Extractor":
+        from core.evaluation.extractors import open_network
+
+        if self.config.features == "built-in":
+            return self._built_in
+        return open_network(self.config.features, self.config.weights)
 
     @functools.cached_property
     def _neighbours(self) -> "TrainingNeighbours":
@@ -188,27 +267,30 @@ class EvaluateParts:
         return open_recognizer(path)
 
     def _show_progress(self, done: int) -> None:
-        """Shards that are judged, by other processes too."""
+        """Blocks that are judged, by other processes too."""
         if self._bar is None:
-            self._bar = progress(title="judging", unit="shard", total=self.count, done=done - 1)
+            self._bar = progress(title="judging", unit="block", total=self.count, done=done - 1)
         self._bar.update(done - self._bar.n)
 
     def _remove_parts(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _write_figures(self) -> None:
-        """Rows, kept seeds, figures: in this order, so that the figures mark the end."""
-        if self._judged():
-            with self.pictures_path.open(encoding="utf-8") as file:
-                rows = [json.loads(line) for line in file]
-            learned = {name: self.figures()[name] for name in _LEARNED}
-        else:
-            rows = list(self._merged())
-            lines = "".join(canonical_json(row) + "\n" for row in rows)
-            write_bytes(self.pictures_path, lines.encode())
-            learned = self._learned(shares(rows)["count_by_class"])
+        """Rows, kept seeds, report, figures: in this order, so that the figures mark the end."""
+        judged_before = self._judged()
+        rows = self._old_rows() if judged_before else self._new_rows()
+        common: dict[str, Any] = {"evaluation": self._evaluation_digest}
+        ending = {"inputs": self.inputs, "pictures_sha256": digest_file(self.pictures_path)}
+        known = self.figures() if judged_before else {}
+        metrics = self.metrics() if judged_before else self._conclude()
+        if not self.is_sample_set:
+            write_json(self.out, {**metrics, **common, **ending})
+            return
+        learned = {name: known[name] for name in _LEARNED} if known else self._learned(metrics)
+        if not judged_before:
+            write_json(self.metrics_path, {**metrics, "inputs": self.inputs})
+        common["sample_set"] = self.subjects[0].digest
         kept = [row["seed"] for row in rows if self._keeps(row)]
-        common = {"evaluation": self._evaluation_digest, "sample_set": self.sample_set.digest}
         write_json(self.kept_path, {**common, "seeds": kept})
         figures = {
             **common,
@@ -217,19 +299,76 @@ class EvaluateParts:
             "kept": len(kept),
             "min_confidence": self.config.min_confidence,
             "classifier_dataset": self._dataset.digest,
-            "inputs": self.inputs,
-            "pictures_sha256": digest_file(self.pictures_path),
+            **ending,
         }
         write_json(self.out, figures)
 
-    def _learned(self, asked: dict[str, int]) -> dict[str, Any]:
-        """The figures that take the classifier, of all pictures."""
+    def _old_rows(self) -> list[Row]:
+        with self.pictures_path.open(encoding="utf-8") as file:
+            return [json.loads(line) for line in file]
+
+    def _new_rows(self) -> list[Row]:
+        """Rows of all parts, written down; with the name of their set, if there are several."""
+        rows = []
+        for part, (subject, _) in enumerate(self._blocks):
+            of_set = {} if self.is_sample_set else {"set": self.subjects.index(subject)}
+            rows += [{**row, **of_set} for row in read_json(self._part(part))]
+        lines = "".join(canonical_json(row) + "\n" for row in rows)
+        write_bytes(self.pictures_path, lines.encode())
+        return rows
+
+    def _conclude(self) -> dict[str, Any]:
+        """All figures, and the report of them, written."""
+        from core.evaluation.conclusion import Judge, conclude
+        from core.evaluation.page import report_page
+
+        judge = Judge(
+            config=self.config,
+            dataset=self._dataset,
+            recognizer=self._recognizer,
+            extractor=self._extractor,
+            neighbours=self._neighbours,
+            trace=self._trace,
+        )
+        sets = [self._set(subject) for subject in self.subjects]
+        for subject in self.subjects:
+            subject.finish()
+        metrics = conclude(judge, sets)
+        write_bytes(self.report_path, report_page(metrics, judge, sets).encode())
+        return metrics
+
+    def _set(self, subject: Subject) -> "Judged":
+        """One set's rows, and its features as the figures are told in."""
+        from core.evaluation.conclusion import Judged
+        from core.evaluation.extractors import joined
+
+        parts = [part for part, (other, _) in enumerate(self._blocks) if other is subject]
+        found = [self._loaded(part) for part in parts]
+        rows = [read_json(self._part(part)) for part in parts]
+        return Judged(subject=subject, rows=rows, found=joined(found))
+
+    def _loaded(self, part: int) -> "Extracted":
+        from safetensors.torch import load_file
+
+        from core.evaluation.extractors import Extracted
+
+        tensors = load_file(self._features(part))
+        if "other" in tensors:
+            return Extracted(
+                features=tensors["other"], probabilities=tensors["other_probabilities"]
+            )
+        return Extracted(features=tensors["features"], probabilities=tensors["probabilities"])
+
+    def _learned(self, metrics: dict[str, Any]) -> dict[str, Any]:
+        """The figures of recognition.json that take the classifier: always in its features."""
         import torch
         from safetensors.torch import load_file
 
         from core.evaluation.quality import measure_real
         from core.threads import fixed_threads
 
+        classes = metrics["sets"][0]["classes"]
+        asked = {name: int(figures["count"]) for name, figures in classes.items()}
         real = measure_real(self._recognizer, self._dataset)
         parts = [load_file(self._features(part))["features"] for part in range(self.count)]
         with fixed_threads():
@@ -239,40 +378,49 @@ class EvaluateParts:
         found = (accuracy, self._recognizer.digest, frechet, floor, count)
         return dict(zip(_LEARNED, found, strict=True))
 
-    def _merged(self) -> Iterator[Row]:
-        for part in range(self.count):
-            yield from read_json(self._part(part))
-
     def _keeps(self, row: Row) -> bool:
         recognised = row["guess"] == row["label"]
         return bool(recognised and row["confidence"] >= self.config.min_confidence)
 
     def _complaint(self) -> str | None:
         """What is wrong with the figures; None when enough is recognised."""
-        figures = self.figures()
-        if figures["recognised"] >= self.config.min_recognised:
-            return None
-        by_class: dict[str, float] = figures["recognised_by_class"]
-        worst = min(by_class, key=lambda label: by_class[label])
-        return (
-            f"{figures['recognised']:.1%} of {figures['count']} samples are recognised, fewer than "
-            f"--min-recognised {self.config.min_recognised:.1%}; worst is {worst} with "
-            f"{by_class[worst]:.1%} (figures: {self.out})"
-        )
+        for measured in self.metrics()["sets"]:
+            if (share := measured["recognised"]) is None or share >= self.config.min_recognised:
+                continue
+            classes = measured["classes"]
+            worst = min(classes, key=lambda label: float(classes[label]["recognised"]))
+            which = "" if len(self.subjects) == 1 else f" of {measured['name']}"
+            return (
+                f"{share:.1%} of {measured['count']} samples{which} are recognised, fewer than "
+                f"--min-recognised {self.config.min_recognised:.1%}; worst is {worst} with "
+                f"{classes[worst]['recognised']:.1%} (figures: {self.out})"
+            )
+        return None
 
 
-def shares(rows: Sequence[Row]) -> dict[str, Any]:
-    """How many pictures show what they were asked to be, in all and by class, and are copies."""
-    right: dict[str, list[bool]] = {}
-    for row in rows:
-        right.setdefault(row["label"], []).append(row["guess"] == row["label"])
-    return {
-        "count": len(rows),
-        "recognised": sum(map(sum, right.values())) / len(rows),
-        "recognised_by_class": {name: sum(v) / len(v) for name, v in sorted(right.items())},
-        "copy_rate": sum(row["copy"] for row in rows) / len(rows),
-        "count_by_class": {name: len(v) for name, v in sorted(right.items())},
-    }
+def default_out(samples: Sequence[Path]) -> Path:
+    """Where figures go: into a sample set, or beside a run's model; UserError for others."""
+    path = samples[0]
+    if len(samples) == 1 and (path / "sampleset.json").exists():
+        return path / "recognition.json"
+    if len(samples) == 1 and (path / "model" / "model_index.json").exists():
+        return path / "evaluation" / "metrics.json"
+    if len(samples) == 1 and (path / "plan.json").exists():
+        return path / "recognition.json"  # It is unfinished, which is said when it is opened.
+    where = f"{path} is" if len(samples) == 1 else f"{len(samples)} sets are"
+    raise UserError(
+        f"{where} not one sample set or run that the figures could be put into: name a file for "
+        "them, --out FOLDER/metrics.json"
+    )
+
+
+def weights_named(weights: str) -> str:
+    """What stands for weights among the inputs: their digest, or their name on the hub."""
+    path = Path(weights)
+    if not weights or not path.exists():
+        return weights
+    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+    return digest_of([digest_file(file) for file in files])
 
 
 def _facts(path: Path) -> dict[str, Any]:
@@ -281,11 +429,9 @@ def _facts(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _open_dataset(folder: Path, sample_set: SampleSet) -> PinnedDataset:
-    """The dataset, if a classifier of the samples can learn from it and be tested on it."""
+def _open_dataset(folder: Path) -> PinnedDataset:
+    """The dataset, if a classifier can learn from it and be tested on it."""
     dataset = open_pinned(folder)
-    if unknown := sorted(set(sample_set.labels) - set(dataset.label_names)):
-        raise UserError(f"{folder} has no class {unknown[0]!r}, which the samples have")
     if not dataset.split["train"]:
         raise UserError(f"{folder} has no training pictures to learn classes from")
     if not dataset.split["test"]:

@@ -77,7 +77,11 @@ class Recognizer:
 
     def judge(self, samples: Sequence[Sample]) -> list[dict[str, Any]]:
         """What each sample is taken for, and with which confidence (0…1, four digits)."""
-        confidence, guess = self.probabilities([s.image_hwc for s in samples]).max(1)
+        return self.told(samples, self.probabilities([s.image_hwc for s in samples]))
+
+    def told(self, samples: Sequence[Sample], probabilities: Tensor) -> list[dict[str, Any]]:
+        """The same, of class probabilities, N×L, that are known already."""
+        confidence, guess = probabilities.max(1)
         return [
             {
                 "seed": sample.seed,

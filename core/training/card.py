@@ -3,11 +3,10 @@
 import json
 from collections.abc import Sequence
 
-from diffusers import UNet2DModel
-
 from core.config import config_to_dict
 from core.data.encode import open_encoder
 from core.data.pinned import PinnedDataset
+from core.diffusion.denoiser import UNet
 from core.diffusion.patches import PatchStatistics
 from core.diffusion.pipeline import ClassConditionalPipeline
 from core.diffusion.schedule import NoiseSchedule
@@ -61,11 +60,11 @@ The pictures are generated: they may resemble, and should not be passed off as, 
 
 
 def make_pipeline(
-    unet: UNet2DModel,
+    unet: UNet,
     config: TrainConfig,
     dataset: PinnedDataset,
     statistics: PatchStatistics,
-    guide: UNet2DModel | None = None,
+    guide: UNet | None = None,
 ) -> ClassConditionalPipeline:
     """The pipeline of a network that was trained on `dataset`; guide: itself, early on."""
     schedule = NoiseSchedule(

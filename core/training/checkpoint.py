@@ -10,19 +10,23 @@
 Order, noise and dropout are functions of (seed, step): no random state has to be kept.
 """
 
+import contextlib
 import dataclasses
+import io
 import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import UNet2DModel
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
+from core.diffusion.denoiser import UNet
 from core.diffusion.objective import LearnedUncertainty
 from core.errors import UserError
-from core.files import atomic_folder, read_json, write_json
+from core.files import atomic_folder, read_json, write_bytes, write_json
 from core.rundir import RunFolder
 
 _MACHINE_ERRORS: tuple[type[Exception], ...] = (
@@ -37,8 +41,8 @@ _MACHINE_ERRORS: tuple[type[Exception], ...] = (
 class TrainingState:
     """What changes while training."""
 
-    unet: UNet2DModel
-    ema: UNet2DModel
+    unet: UNet
+    ema: UNet
     optimizers: list[torch.optim.Optimizer]
     """One, and Muon beside it where it is used."""
     narrow: dict[str, Tensor] | None = None
@@ -61,15 +65,15 @@ def save_checkpoint(state: TrainingState, run: RunFolder, *, keep: int) -> Path:
     if folder.exists():
         return folder
     with atomic_folder(folder) as temporary:
-        save_file(_contiguous(state.unet.state_dict()), temporary / "model.safetensors")
-        save_file(_contiguous(state.ema.state_dict()), temporary / "ema.safetensors")
+        write_tensors(temporary / "model.safetensors", state.unet.state_dict())
+        write_tensors(temporary / "ema.safetensors", state.ema.state_dict())
         if state.narrow is not None:
-            save_file(_contiguous(state.narrow), temporary / "narrow.safetensors")
+            write_tensors(temporary / "narrow.safetensors", state.narrow)
         if state.uncertainty is not None:
             weights = state.uncertainty.state_dict()
-            save_file(_contiguous(weights), temporary / "uncertainty.safetensors")
+            write_tensors(temporary / "uncertainty.safetensors", weights)
         moments = [optimizer.state_dict() for optimizer in state.optimizers]
-        torch.save(moments, temporary / "optimizer.pt")
+        write_torch(temporary / "optimizer.pt", moments)
         pending = [[float(loss), float(norm)] for loss, norm in state.unlogged]
         rest = {"step": state.step, "averaged_step": state.averaged_step, "unlogged": pending}
         if state.scaler is not None:
@@ -90,7 +94,7 @@ def newest_checkpoint(run: RunFolder) -> int:
 def restore_checkpoint(state: TrainingState, run: RunFolder, step: int) -> None:
     """Load the checkpoint of a step into the state; UserError when it cannot be read."""
     folder = run.checkpoint(step)
-    try:
+    with reading_checkpoint(folder):
         state.unet.load_state_dict(load_file(folder / "model.safetensors"))
         state.ema.load_state_dict(load_file(folder / "ema.safetensors"))
         if state.narrow is not None:
@@ -108,6 +112,13 @@ def restore_checkpoint(state: TrainingState, run: RunFolder, step: int) -> None:
         # Beside those of the steps to come, which are on the device.
         pending = torch.tensor(rest["unlogged"], device=next(state.unet.parameters()).device)
         state.unlogged = [(loss, norm) for loss, norm in pending]
+
+
+@contextlib.contextmanager
+def reading_checkpoint(folder: Path) -> Iterator[None]:
+    """UserError for what goes wrong within, unless it says nothing about the checkpoint."""
+    try:
+        yield
     except _MACHINE_ERRORS:
         raise
     except Exception as error:
@@ -117,5 +128,13 @@ def restore_checkpoint(state: TrainingState, run: RunFolder, step: int) -> None:
         ) from error
 
 
-def _contiguous(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.contiguous() for name, tensor in weights.items()}
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write safetensors. As bytes: a full disk is then an OSError, not the library's own error."""
+    write_bytes(path, save({name: tensor.contiguous() for name, tensor in tensors.items()}))
+
+
+def write_torch(path: Path, value: Any) -> None:
+    """Write what `torch.load(weights_only=True)` reads; likewise."""
+    data = io.BytesIO()
+    torch.save(value, data)
+    write_bytes(path, data.getvalue())

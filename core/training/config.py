@@ -1,10 +1,12 @@
 """What a training run depends on, and the presets."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from core.diffusion.kinds import NoiseKind, Prediction, WeightingKind
+from core.config import UNSAID
+from core.diffusion.kinds import Attention, NoiseKind, Prediction, WeightingKind
 from core.errors import UserError
 
 Preset = Literal["starter", "animals-64", "animals-128", "animals-256"]
@@ -84,6 +86,9 @@ class TrainConfig:
     """Residual layers per level."""
     attention_levels: tuple[int, ...] = (1,)
     """Levels with self-attention; 0 = full resolution."""
+    attention: Attention = dataclasses.field(default="self", metadata=UNSAID)
+    """What these levels, and the middle, attend to: themselves; themselves and, by `cross`
+    attention, learned tokens of the class; or nothing anywhere."""
     dropout: float = 0.0
     """Dropout in the residual layers; 0.1 to 0.3 helps on few pictures."""
     gradient_checkpointing: bool = False
@@ -120,6 +125,9 @@ class TrainConfig:
     """Decides weights, order, noise and augmentation."""
     log_every: int = 20
     """Steps between rows of metrics.jsonl."""
+    log_gradients: bool = dataclasses.field(default=False, metadata=UNSAID)
+    """Add each layer's gradient norm, before clipping, to those rows; `visualize` draws them. The
+    weights are the same."""
     evaluate_every: int = 220
     """Steps between held-out losses."""
     sample_every: int = 550
@@ -162,6 +170,17 @@ class TrainConfig:
             self.attention_levels,
             f"levels from 0 to {depth - 1}",
         )
+
+    @property
+    def highest_rates(self) -> Mapping[str, float]:
+        """The learning rates at their highest, by flag."""
+        rates = {"--learning-rate": self.learning_rate}
+        return rates | {"--muon-rate": self.muon_rate} if self.optimizer == "muon" else rates
+
+    @property
+    def loss_may_be_negative(self) -> bool:
+        """Whether the loss is 1 + the logarithm of an error: a learned weighting's is."""
+        return self.weighting == "learned"
 
 
 def preset(name: Preset) -> TrainConfig:

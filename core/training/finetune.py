@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import UNet2DModel
 
 from core.data.encode import open_encoder
 from core.data.pinned import PinnedDataset
+from core.diffusion.denoiser import UNet
 from core.diffusion.modelinfo import model_folder
 from core.diffusion.patches import PatchStatistics
 from core.diffusion.pipeline import ClassConditionalPipeline, open_pipeline
@@ -22,9 +22,10 @@ from core.files import read_json
 from core.training.config import TrainConfig
 
 _CLASSES = "class_embedding.weight"
+_TOKENS = "encoder_hid_proj.weight"
 
 
-def inherit(unet: UNet2DModel, config: TrainConfig, dataset: PinnedDataset) -> None:
+def inherit(unet: UNet, config: TrainConfig, dataset: PinnedDataset) -> None:
     """Give the network the weights of --init-from; UserError when they do not fit."""
     assert config.init_from
     pipeline = open_pipeline(config.init_from)
@@ -36,6 +37,8 @@ def inherit(unet: UNet2DModel, config: TrainConfig, dataset: PinnedDataset) -> N
         )
     found, wanted = pipeline.unet.state_dict(), unet.state_dict()
     found[_CLASSES] = _class_rows(found[_CLASSES], pipeline.label_names, dataset.label_names)
+    if _TOKENS in found:
+        found[_TOKENS] = _class_columns(found[_TOKENS], pipeline.label_names, dataset.label_names)
     for name, tensor in wanted.items():
         # What the earlier network does not have (being told of changes) begins as it is.
         if name in found:
@@ -61,10 +64,18 @@ def _class_rows(
     return rows[[*places, any_class]]
 
 
+def _class_columns(
+    columns: torch.Tensor, names: tuple[str, ...], wanted: tuple[str, ...]
+) -> torch.Tensor:
+    """The same for the classes' tokens, D×4·classes."""
+    by_class = columns.view(len(columns), len(names) + 1, -1).transpose(0, 1)
+    return _class_rows(by_class, names, wanted).transpose(0, 1).flatten(1)
+
+
 def _require_same_network(
     parent: Path,
     pipeline: ClassConditionalPipeline,
-    here: UNet2DModel,
+    here: UNet,
     config: TrainConfig,
     dataset: PinnedDataset,
 ) -> None:
@@ -77,6 +88,7 @@ def _require_same_network(
         "block_channels": (tuple(there.config.block_out_channels), config.block_channels),
         "layers_per_block": (there.config.layers_per_block, config.layers_per_block),
         "attention_levels": (_attention_levels(there), _attention_levels(here)),
+        "attention": (_attention(there), _attention(here)),
         "channels of the pictures": (
             there.config.in_channels // index.patch**2,
             here.config.in_channels // config.patch**2,
@@ -106,6 +118,12 @@ def _same_weights(there: Any | None, here: Any | None) -> bool:
     return left.keys() == right.keys() and all(torch.equal(left[n], right[n]) for n in left)
 
 
-def _attention_levels(unet: UNet2DModel) -> tuple[int, ...]:
+def _attention(unet: UNet) -> str:
+    if unet.config.get("encoder_hid_dim"):
+        return "cross"
+    return "self" if unet.config.add_attention else "none"
+
+
+def _attention_levels(unet: UNet) -> tuple[int, ...]:
     kinds = unet.config.down_block_types
     return tuple(level for level, kind in enumerate(kinds) if "Attn" in kind)

@@ -9,12 +9,12 @@ import dataclasses
 import math
 import shutil
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from core.errors import UserError
 from core.files import read_json, write_json
 from core.rundir import RunFolder
-from core.training.config import TrainConfig
 
 _ROWS = 10
 """How many of the last rows the loss is held against."""
@@ -23,6 +23,34 @@ _LEAST_ROWS = 5
 _LEAST_SCALE = 1.0
 """Of the loss in fp16. Each step that overflows is left out and halves it, from 65,536: below this
 the backward is never finite, and nothing is learned."""
+
+
+class GuardSettings(Protocol):
+    """What of a config the guard goes by."""
+
+    @property
+    def log_every(self) -> int:
+        """Steps between rows."""
+
+    @property
+    def divergence(self) -> float:
+        """A loss this many times above the median has diverged."""
+
+    @property
+    def max_halvings(self) -> int:
+        """How often a run may go back."""
+
+    @property
+    def precision(self) -> str:
+        """Arithmetic."""
+
+    @property
+    def highest_rates(self) -> Mapping[str, float]:
+        """The learning rates at their highest, by flag."""
+
+    @property
+    def loss_may_be_negative(self) -> bool:
+        """Whether a loss is the logarithm of an error: it then rises by sums, not by factors."""
 
 
 class WentBackError(Exception):
@@ -51,7 +79,7 @@ def trouble_with(
     norms: Sequence[float],
     *,
     earlier: Sequence[float],
-    config: TrainConfig,
+    config: GuardSettings,
     scale: float | None = None,
 ) -> str | None:
     """What is wrong with the losses and gradient norms of some steps, in words; None if nothing.
@@ -68,9 +96,10 @@ def trouble_with(
     if len(recent) < _LEAST_ROWS or len(losses) < max(1, config.log_every // 2):
         return None
     loss, median = statistics.fmean(losses), statistics.median(recent)
-    # A learned weighting gives 1 + u, and an error that many times larger is that much above it.
-    learned = config.weighting == "learned"
-    limit = median + config.divergence - 1 if learned else median * config.divergence
+    # An error that many times larger is that much above a loss that is one's logarithm.
+    limit = median * config.divergence
+    if config.loss_may_be_negative:
+        limit = median + config.divergence - 1
     return f"the loss rose from {median:.4g} to {loss:.4g}" if loss > limit else None
 
 
@@ -81,7 +110,7 @@ def halvings_of(run: RunFolder) -> list[Halving]:
     return [Halving(**entry) for entry in read_json(run.guard)["halvings"]]
 
 
-def go_back(run: RunFolder, config: TrainConfig, step: int, why: str) -> Halving:
+def go_back(run: RunFolder, config: GuardSettings, step: int, why: str) -> Halving:
     """Put the folder back to the last good checkpoint; UserError when that was done too often.
 
     One that the run went back to before, with no other since, was not so good: the one before it.
@@ -120,7 +149,7 @@ def settle(run: RunFolder) -> None:
     _write(run, halvings, settled=True)
 
 
-def words_of(halving: Halving, count: int, config: TrainConfig) -> str:
+def words_of(halving: Halving, count: int, config: GuardSettings) -> str:
     """The line that says what happened."""
     start = f"step {halving.back_to}" if halving.back_to else "the start"
     return (
@@ -134,13 +163,11 @@ def _write(run: RunFolder, halvings: Sequence[Halving], *, settled: bool) -> Non
     write_json(run.guard, {"halvings": entries, "settled": settled})
 
 
-def _given_up(run: RunFolder, config: TrainConfig, step: int, why: str) -> str:
+def _given_up(run: RunFolder, config: GuardSettings, step: int, why: str) -> str:
     saved = run.steps_saved()
     kept = f"step {saved[-1]} is kept in {run.checkpoints}" if saved else "there is none"
     lower = 0.5 ** (config.max_halvings + 1)
-    rates = f"--learning-rate {config.learning_rate * lower:.2g}"
-    if config.optimizer == "muon":
-        rates += f" --muon-rate {config.muon_rate * lower:.2g}"
+    rates = " ".join(f"{flag} {rate * lower:.2g}" for flag, rate in config.highest_rates.items())
     other = "" if config.precision == "fp32" else " or --precision fp32"
     return (
         f"the training diverged at step {step} ({why}), also after going back "

@@ -3,9 +3,8 @@
 import copy
 from collections.abc import Sequence
 
-from diffusers import UNet2DModel
-
 from core.data.pinned import PinnedDataset
+from core.diffusion.denoiser import UNet
 from core.diffusion.objective import held_out_loss
 from core.diffusion.pipeline import ClassConditionalPipeline
 from core.errors import UserError
@@ -103,7 +102,7 @@ class Looks:
             halvings=halvings,
         )
 
-    def _pipeline(self, guide: UNet2DModel | None = None) -> ClassConditionalPipeline:
+    def _pipeline(self, guide: UNet | None = None) -> ClassConditionalPipeline:
         statistics = self.stepper.statistics
         return make_pipeline(self.state.ema, self.config, self.dataset, statistics, guide)
 

@@ -6,17 +6,16 @@ one (rank 0) writes and speaks; what it does alone, `Processes.from_first` has t
 
 import contextlib
 import math
-import time
-from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Literal, NoReturn
+from typing import Literal
 
 import torch
 
 from core.data.pinned import PinnedDataset
 from core.errors import UserError
 from core.files import exclusive
+from core.inspection.norms import LOGGED
 from core.progress import progress
 from core.rundir import RunFolder
 from core.training.arithmetic import Compile, fast_kernels
@@ -24,20 +23,15 @@ from core.training.averages import save_snapshot, snapshot_steps
 from core.training.checkpoint import newest_checkpoint, restore_checkpoint, save_checkpoint
 from core.training.claim import claim
 from core.training.config import TrainConfig
-from core.training.guard import (
-    WentBackError,
-    go_back,
-    halvings_of,
-    settle,
-    trouble_with,
-    words_of,
-)
+from core.training.guard import WentBackError, halvings_of, settle
+from core.training.judge import Judge, Speed
 from core.training.looks import Looks, require_held_out
 from core.training.meeting import Place, ProcessTrouble
 from core.training.processes import Patience, Processes, joined
+from core.training.rates import rate_share
 from core.training.record import Record
 from core.training.selection import prune_best
-from core.training.step import Stepper, new_state, rate_share
+from core.training.step import Stepper, new_state
 from core.training.stopping import Stopped, StopWish, signal_of, stop_wishes
 from core.training.trial import agreed_accumulate
 from core.training.usage import memory_in_use_bytes
@@ -56,6 +50,7 @@ def train(
     memory_bytes: int | None = None,
     compiled: Compile = "off",
     patience: Patience = _PATIENCE,
+    pause_at: int | None = None,
 ) -> Path:
     """Train to the end, resuming from the newest checkpoint; the folder of the finished pipeline.
 
@@ -64,6 +59,8 @@ def train(
     result is the same but for rounding; "auto" tries how few fit into memory.
     memory_bytes: all that each process may hold when that is tried; default: what there is.
     compiled: whether to compile the network.
+    pause_at: a step after which to leave, with a checkpoint and without a model; a call without it
+    goes on as if there had been no pause.
 
     Raises UserError when the folder holds another run, the data changed, or the training diverges
     again and again; Stopped (a KeyboardInterrupt) after a checkpoint when SIGINT, SIGTERM, SIGUSR1
@@ -93,6 +90,7 @@ def train(
                         step=step,
                         accumulate=int(accumulate),
                         compiled=compiled,
+                        pause_at=pause_at,
                     )
                     step = _finish(trainer, processes, wish)
                     del trainer  # Its memory is needed for the next.
@@ -118,7 +116,9 @@ class _Trainer:
         step: int,
         accumulate: int,
         compiled: Compile,
+        pause_at: int | None,
     ) -> None:
+        self.last = config.steps if pause_at is None else min(pause_at, config.steps)
         self.config, self.dataset, self.run, self.processes = config, dataset, run, processes
         self.state = new_state(config, dataset, processes.device)
         if step:
@@ -138,12 +138,13 @@ class _Trainer:
             halvings=self.halvings,
             compiled=compiled,
         )
+        self.judge = Judge(run, config, processes)
         self.looks = Looks(config, dataset, run, self.stepper)
         self.snapshots = snapshot_steps(config)
         self.utilisation = Utilisation(self.stepper, dataset, processes=processes.count)
 
-    def run_to_end(self, wish: StopWish) -> None:
-        """All remaining steps."""
+    def run_to_end(self, wish: StopWish) -> bool:
+        """All remaining steps; whether the training is over, not paused."""
         state, config, first = self.state, self.config, self.processes.first
         with (
             Record(self.run, resume_step=state.step) if first else contextlib.nullcontext() as rec,
@@ -153,10 +154,10 @@ class _Trainer:
             fast_kernels(self.processes.device),
         ):
             if rec:
-                self._note_halving(rec)
+                self.judge.note_halving(rec)
             over = self._look(rec)
-            speed = _Speed(state.step)
-            while state.step < config.steps and not over:
+            speed = Speed(state.step)
+            while state.step < self.last and not over:
                 self.processes.at(f"step {state.step + 1}")
                 asked = self.processes.vote(wish)
                 state.unlogged.append(self.stepper.step())
@@ -168,35 +169,15 @@ class _Trainer:
                     bar.set_postfix_str(self._log(rec, speed))
                 self._save_or_stop(rec, urgency)
                 over = self._look(rec)
+            return over or state.step == config.steps
 
-    def _note_halving(self, record: Record) -> None:
-        """A row where the run went on with half the rate."""
-        halvings = halvings_of(self.run)
-        if halvings and len(halvings) not in record.values("halvings"):
-            figures = {"halvings": float(len(halvings)), "diverged_at": float(halvings[-1].at)}
-            record.add(halvings[-1].back_to, figures)
-
-    def _log(self, record: Record | None, speed: "_Speed") -> str:
+    def _log(self, record: Record | None, speed: Speed) -> str:
         """Write a row for the steps since the last one; a short form for the progress bar."""
-        words: str = self._judged(lambda: self._row(record, speed))
+        words: str = self.judge.judged(lambda: self._row(record, speed))
         self.state.unlogged.clear()
         return words
 
-    def _judged(self, work: Callable[[], Any]) -> Any:
-        """What `work` gives, done by the first process; all go back when it found trouble."""
-
-        def guarded() -> dict[str, Any]:
-            try:
-                return {"value": work()}
-            except WentBackError as back:
-                return {"step": back.step, "words": str(back)}
-
-        outcome = self.processes.from_first(guarded)
-        if "step" in outcome:
-            raise WentBackError(outcome["step"], outcome["words"])
-        return outcome["value"]
-
-    def _row(self, record: Record | None, speed: "_Speed") -> str:
+    def _row(self, record: Record | None, speed: Speed) -> str:
         assert record
         state, config = self.state, self.config
         losses, norms = self._unlogged(record)
@@ -210,40 +191,23 @@ class _Trainer:
             "images_per_s": images_per_s,
             **self.utilisation.figures(images_per_s),
             "memory_gib": round(memory_in_use_bytes(self.processes.device) / 2**30, 3),
+            **{LOGGED + layer: float(n) for layer, n in self.stepper.layer_norms.items()},
         }
         record.add(state.step, figures)
         return f"loss {figures['loss']:.4f}, {images_per_s:.0f} images/s"
 
     def _unlogged(self, record: Record) -> tuple[list[float], list[float]]:
-        """Losses and gradient norms since the last row; the run goes back when they tell of
-        trouble. The one place where the processor waits for the device."""
-        pairs = torch.stack([torch.stack(pair) for pair in self.state.unlogged])
-        losses, norms = pairs.T.tolist()
-        scaler = self.state.scaler
-        why = trouble_with(
-            losses,
-            norms,
-            earlier=record.values("loss"),
-            config=self.config,
-            scale=scaler.get_scale() if scaler else None,
-        )
-        if why:
-            self._go_back(why)
-        return losses, norms
-
-    def _go_back(self, why: str) -> NoReturn:
-        halving = go_back(self.run, self.config, self.state.step, why)
-        raise WentBackError(
-            halving.back_to, words_of(halving, len(halvings_of(self.run)), self.config)
-        )
+        state = self.state
+        scale = state.scaler.get_scale() if state.scaler else None
+        return self.judge.figures(state.unlogged, record, step=state.step, scale=scale)
 
     def _save_or_stop(self, record: Record | None, urgency: int) -> None:
         """A checkpoint at its interval, at the end, and before a stop that was asked for."""
         state, config = self.state, self.config
-        last = state.step == config.steps
+        last = state.step == self.last
         if state.step % config.checkpoint_every == 0 or last or urgency:
             self.processes.at(f"the checkpoint of step {state.step}")
-            self._judged(lambda: self._save(record))
+            self.judge.judged(lambda: self._save(record))
         if urgency and not last:
             raise Stopped(signal_of(urgency), state.step)
 
@@ -254,7 +218,7 @@ class _Trainer:
             self._unlogged(record)
         weights = [weight.detach().sum() for weight in self.state.unet.parameters()]
         if not math.isfinite(float(torch.stack(weights).sum())):
-            self._go_back("a weight is no longer finite")
+            self.judge.go_back(self.state.step, "a weight is no longer finite")
         save_checkpoint(self.state, self.run, keep=self.config.keep_checkpoints)
         prune_best(self.run, record.rows, self.config)
 
@@ -278,24 +242,11 @@ class _Trainer:
         self.looks.save_model(halvings_of(self.run))
 
 
-class _Speed:
-    """Pictures per second (of all processes together) since it was last asked."""
-
-    def __init__(self, step: int) -> None:
-        self._step, self._begun = step, time.perf_counter()
-
-    def images_per_s(self, step: int, batch_size: int) -> float:
-        """The rate since the last call (or the start)."""
-        now = time.perf_counter()
-        speed = (step - self._step) * batch_size / (now - self._begun)
-        self._step, self._begun = step, now
-        return speed
-
-
 def _finish(trainer: _Trainer, processes: Processes, wish: StopWish) -> int | None:
     """Train to the end and save the model; the step to go on from if it diverged."""
     try:
-        trainer.run_to_end(wish)
+        if not trainer.run_to_end(wish):
+            return None
     except WentBackError as back:
         if processes.first:
             print(back)

@@ -1,23 +1,43 @@
 """Which optimiser moves which parameters."""
 
 import itertools
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from diffusers import UNet2DModel
 from torch import nn
 
+from core.diffusion.denoiser import UNet
 from core.training.config import TrainConfig
 from core.training.muon import Muon
 
-_NOT_MATRICES = ("conv_in.", "conv_out.", "embedding.")
+_NOT_MATRICES = ("conv_in.", "conv_out.", "embedding.", "encoder_hid_proj.")
 """Layers that meet the pictures, the time or the class: better with AdamW."""
 
 _BETA1 = 0.9
 
 
+class OptimizerSettings(Protocol):
+    """What of a config an optimiser depends on."""
+
+    @property
+    def optimizer(self) -> str:
+        """Its name."""
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate at its highest."""
+
+    @property
+    def weight_decay(self) -> float:
+        """Decoupled weight decay."""
+
+    @property
+    def beta2(self) -> float:
+        """Memory for squared gradients."""
+
+
 def new_optimizers(
-    unet: UNet2DModel,
+    unet: UNet,
     config: TrainConfig,
     *,
     bf16: bool = True,
@@ -37,7 +57,7 @@ def new_optimizers(
     groups: list[dict[str, Any]] = [{"params": [p for _, p in named if id(p) not in chosen]}]
     if uncertainty is not None:
         groups.append({"params": [*uncertainty.parameters()], "weight_decay": 0.0})
-    optimizers = [_new_optimizer(groups, config)]
+    optimizers = [new_optimizer(groups, config)]
     if matrices:
         optimizers.append(
             Muon(matrices, config.muon_rate, weight_decay=config.weight_decay, bf16=bf16)
@@ -47,7 +67,7 @@ def new_optimizers(
     return optimizers
 
 
-def _new_optimizer(groups: list[dict[str, Any]], config: TrainConfig) -> torch.optim.Optimizer:
+def new_optimizer(groups: list[dict[str, Any]], config: OptimizerSettings) -> torch.optim.Optimizer:
     """The optimiser by its name; with `muon`, the AdamW beside it."""
     rate, decay, betas = config.learning_rate, config.weight_decay, (_BETA1, config.beta2)
     match config.optimizer:

@@ -9,7 +9,8 @@ are nearly too large, and a training must live there for long. Nothing of the ne
 import dataclasses
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -32,6 +33,26 @@ _EXPLODED = 4.0
 """Times the least smoothed loss."""
 _MARGIN = 2.0
 _LEAST_STEPS = 20
+
+
+class SweptSettings(Protocol):
+    """What of a config the outcome is told in."""
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate that the factors are of."""
+
+    @property
+    def highest_rates(self) -> Mapping[str, float]:
+        """All rates that rise together, by flag."""
+
+    @property
+    def optimizer(self) -> str:
+        """Its name."""
+
+    @property
+    def batch_size(self) -> int:
+        """Pictures per step."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,21 +91,47 @@ def range_test(
     With `--weighting learned` EDM's weights are swept, which it begins as: its loss may be 0 or
     less, of which there is no logarithm.
     """
-    if config.optimizer == "prodigy":
-        raise UserError("--find-lr: prodigy finds its rate itself: leave --learning-rate at 1")
+    refuse_prodigy(config.optimizer)
     if config.weighting == "learned":
         config = dataclasses.replace(config, weighting="edm")
     state = new_state(config, dataset, device)
     stepper = Stepper(config, dataset, state, Processes.alone(device), accumulate=accumulate)
+    return sweep_rates(
+        lambda factor: float(stepper.step(factor)[0]),
+        device=device,
+        learning_rate=config.learning_rate,
+        steps=steps,
+        budget_s=budget_s,
+    )
+
+
+def refuse_prodigy(optimizer: str) -> None:
+    """UserError for an optimiser that has no rate to be found."""
+    if optimizer == "prodigy":
+        raise UserError("--find-lr: prodigy finds its rate itself: leave --learning-rate at 1")
+
+
+def sweep_rates(
+    loss_at: Callable[[float], float],
+    *,
+    device: torch.device,
+    learning_rate: float,
+    steps: int = 100,
+    budget_s: float = 600.0,
+) -> RangeTest:
+    """Make steps with rising factors of the rate until the loss explodes.
+
+    loss_at: makes a step with a factor; the loss before it. learning_rate: what the factors are of.
+    """
     losses: list[float] = []
     with fast_kernels(device), progress(title="range test", total=steps, unit="step") as bar:
         begun = time.perf_counter()
-        losses.append(_loss(stepper, _LOWEST))
+        losses.append(loss_at(_LOWEST))
         affordable = int(budget_s / (time.perf_counter() - begun))
         steps = max(_LEAST_STEPS, min(steps, affordable))
         factors = _factors(steps)
         for factor in factors[1:]:
-            losses.append(_loss(stepper, factor))
+            losses.append(loss_at(factor))
             bar.update()
             if _exploded(factors, losses):
                 break
@@ -92,7 +139,7 @@ def range_test(
     if len(finite) < 3:
         raise UserError(
             f"the loss is {losses[-1]} already at a rate of "
-            f"{config.learning_rate * factors[len(losses) - 1]:.2g}: give a lower --learning-rate "
+            f"{learning_rate * factors[len(losses) - 1]:.2g}: give a lower --learning-rate "
             "to search around, or --precision fp32"
         )
     return RangeTest(
@@ -110,7 +157,7 @@ def smoothed(factors: Sequence[float], losses: Sequence[float]) -> list[float]:
     return [float(value) for value in np.exp(means)]
 
 
-def save_range_test(found: RangeTest, config: TrainConfig, run: RunFolder) -> None:
+def save_range_test(found: RangeTest, config: SweptSettings, run: RunFolder) -> None:
     """Write find_lr.json and find_lr.png into the run's folder."""
     rates = [factor * config.learning_rate for factor in found.factors]
     write_json(
@@ -125,18 +172,10 @@ def save_range_test(found: RangeTest, config: TrainConfig, run: RunFolder) -> No
     _plot(found, config, run)
 
 
-def rate_flags(found: RangeTest, config: TrainConfig) -> str:
-    """The suggestion as flags of `train`."""
-    flags = f"--learning-rate {found.suggestion * config.learning_rate:.2g}"
-    if config.optimizer == "muon":
-        flags += f" --muon-rate {found.suggestion * config.muon_rate:.2g}"
-    return flags
-
-
-def _loss(stepper: Stepper, factor: float) -> float:
-    """Loss of the next step's pictures, on whose gradient the network then steps."""
-    loss, _ = stepper.step(factor)
-    return float(loss)
+def rate_flags(found: RangeTest, config: SweptSettings) -> str:
+    """The suggestion as flags of the verb that trains."""
+    rates = config.highest_rates.items()
+    return " ".join(f"{flag} {found.suggestion * rate:.2g}" for flag, rate in rates)
 
 
 def _factors(steps: int) -> list[float]:
@@ -151,7 +190,7 @@ def _exploded(factors: Sequence[float], losses: Sequence[float]) -> bool:
     return means[-1] > _EXPLODED * min(means)
 
 
-def _plot(found: RangeTest, config: TrainConfig, run: RunFolder) -> None:
+def _plot(found: RangeTest, config: SweptSettings, run: RunFolder) -> None:
     """Loss over rate, the suggestion marked."""
     from matplotlib.figure import Figure  # Takes half a second; only here.
     from matplotlib.ticker import FuncFormatter, LogLocator

@@ -7,18 +7,17 @@ uneven shares weigh what they should.
 
 import copy
 import dataclasses
-import math
 
 import torch
-from diffusers import UNet2DModel
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
 from core.data.pinned import PinnedDataset
-from core.diffusion.denoiser import Denoiser, build_unet
+from core.diffusion.denoiser import Denoiser, UNet, build_unet
 from core.diffusion.objective import LearnedUncertainty, Weighting, denoising_loss
 from core.diffusion.patches import PatchStatistics, measure_patches
 from core.errors import UserError
+from core.inspection.norms import norms_by_layer
 from core.seeds import mixed_seed
 from core.training.arithmetic import Compile, compile_where_it_pays, network_dtype
 from core.training.averages import averaging_due, move_averages
@@ -29,6 +28,7 @@ from core.training.finetune import inherit, inherited_statistics
 from core.training.memory import TrainingPictures, pictures_of
 from core.training.optimizers import new_optimizers
 from core.training.processes import Processes
+from core.training.rates import rate_share
 from core.training.told import tell_network, telling
 
 
@@ -64,6 +64,8 @@ class Stepper:
         self._trained = list(state.unet.parameters())
         if state.uncertainty is not None:
             self._trained += state.uncertainty.parameters()
+        self.layer_norms: dict[str, Tensor] = {}
+        """Gradient norms of the last step by layer, where --log-gradients asked for them."""
         self._dropouts = use_row_dropout(state.unet, config.batch_size)
         self.weighting = Weighting(
             sigma_data=config.sigma_data,
@@ -84,7 +86,7 @@ class Stepper:
         """What the network computes in; None for float32."""
         return network_dtype(self.config.precision, self.device)
 
-    def denoiser_of(self, unet: UNet2DModel) -> Denoiser:
+    def denoiser_of(self, unet: UNet) -> Denoiser:
         """The preconditioned network around these weights."""
         denoiser = Denoiser(unet, self.statistics, self.config.prediction)
         denoiser.autocast_dtype = self.dtype
@@ -127,6 +129,7 @@ class Stepper:
             # The scaler judges each optimiser by itself; of two, both step or neither.
             gradients = [weight.grad for weight in self._trained if weight.grad is not None]
             overflowed = not bool(torch.nn.utils.get_total_norm(gradients).isfinite())
+        self.layer_norms = self._norms() if self._logs_gradients() and not overflowed else {}
         norm = torch.nn.utils.clip_grad_norm_(self.state.unet.parameters(), self.config.clip_norm)
         for optimizer in optimizers:
             if scaler and not overflowed:
@@ -137,6 +140,15 @@ class Stepper:
         if scaler:
             scaler.update()
         return torch.zeros_like(norm) if overflowed else norm
+
+    def _logs_gradients(self) -> bool:
+        """Whether the step that is being made gets a row with norms."""
+        step, config = self.state.step + 1, self.config
+        return config.log_gradients and (step % config.log_every == 0 or step == config.steps)
+
+    def _norms(self) -> dict[str, Tensor]:
+        named = self.state.unet.named_parameters()
+        return norms_by_layer((name, w.grad) for name, w in named if w.grad is not None)
 
     def _backward(self) -> Tensor:
         """Gradients of this process's share of the loss, in micro-batches; the share."""
@@ -167,16 +179,6 @@ class Stepper:
         return share
 
 
-def rate_share(config: TrainConfig, step: int) -> float:
-    """Share of the highest rates that step `step` (from 0) uses."""
-    warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
-    if config.decay == "constant":
-        return warm
-    if config.decay == "late":
-        return warm * min(1.0, (config.steps - step) / max(1.0, config.decay_share * config.steps))
-    return warm * (1 + math.cos(math.pi * step / config.steps)) / 2
-
-
 def new_state(config: TrainConfig, dataset: PinnedDataset, device: torch.device) -> TrainingState:
     """Untrained weights (decided by the seed) or those of --init-from, averages, optimisers."""
     channels, side, _ = dataset.network_shape_chw
@@ -197,6 +199,7 @@ def new_state(config: TrainConfig, dataset: PinnedDataset, device: torch.device)
         layers_per_block=config.layers_per_block,
         attention_levels=config.attention_levels,
         dropout=config.dropout,
+        attention=config.attention,
     ).to(device, memory_format=torch.channels_last)
     if config.augment:
         tell_network(unet, seed=config.seed)

@@ -8,9 +8,9 @@ import copy
 from collections.abc import Iterator
 
 import torch
-from diffusers import UNet2DModel
 from torch import Tensor, nn
 
+from core.diffusion.denoiser import UNet
 from core.seeds import mixed_seed
 from core.training.augment import CHANGES
 
@@ -41,13 +41,13 @@ class ToldEmbedding(nn.Embedding):
         return embedded + nn.functional.linear(self.told, self.changes)
 
 
-def tell_network(unet: UNet2DModel, *, seed: int) -> None:
+def tell_network(unet: UNet, *, seed: int) -> None:
     """Give the U-Net a class embedding that can be told changes; in place."""
     unet.class_embedding = ToldEmbedding(unet.class_embedding, mixed_seed(seed, 7))
 
 
 @contextlib.contextmanager
-def telling(unet: UNet2DModel, told: Tensor | None) -> Iterator[None]:
+def telling(unet: UNet, told: Tensor | None) -> Iterator[None]:
     """While this holds, the network's pictures are changed as `told`, N×8, says."""
     embedding = unet.class_embedding
     if told is None or not isinstance(embedding, ToldEmbedding):
@@ -60,12 +60,12 @@ def telling(unet: UNet2DModel, told: Tensor | None) -> Iterator[None]:
         embedding.told = None
 
 
-def plain(unet: UNet2DModel) -> UNet2DModel:
+def plain(unet: UNet) -> UNet:
     """The same network, its weights shared, without the ear for changes."""
     embedding = unet.class_embedding
     if not isinstance(embedding, ToldEmbedding):
         return unet
-    network: UNet2DModel = copy.copy(unet)
+    network: UNet = copy.copy(unet)
     network._modules = dict(unet._modules)
     network.class_embedding = nn.Embedding(
         embedding.num_embeddings, embedding.embedding_dim, _weight=embedding.weight

@@ -6,17 +6,22 @@ everything below needs memory for pairs that were compared, never for pairs that
 """
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from curation_app.ranking.votes import Floats, Ints, summed
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
 class Network:
     """Pairs that were compared, among `pictures` pictures; each pair once."""
 
     def __init__(self, pictures: int, low: Ints, high: Ints) -> None:
+        from scipy.sparse import csr_array  # takes longer to load than the app's first page
+
         self.pictures, self.low, self.high = pictures, low, high
         self.source = np.concatenate([low, high])
         self.target = np.concatenate([high, low])
@@ -31,7 +36,7 @@ class Network:
         low = summed(self.low, values, self.pictures)
         return low + summed(self.high, values, self.pictures)
 
-    def links(self, conductance: Floats) -> csr_array:
+    def links(self, conductance: Floats) -> "csr_array":
         """The symmetric matrix of conductances between pictures."""
         matrix = self._matrix.copy()
         matrix.data = np.concatenate([conductance, conductance])[self._order]
@@ -43,7 +48,7 @@ class Precision:
     """The precision matrix of all scores: diagonal minus links."""
 
     diagonal: Floats
-    links: csr_array
+    links: "csr_array"
 
     def times(self, x: Floats) -> Floats:
         """The matrix times a vector."""

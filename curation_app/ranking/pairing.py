@@ -10,7 +10,6 @@ whose scores tell of others; pictures without votes come first by themselves.
 from collections.abc import Collection, Iterator
 
 import numpy as np
-from scipy.special import ndtr
 
 from curation_app.ranking.live import Live
 from curation_app.ranking.model import CARELESS
@@ -86,6 +85,8 @@ def _weigh(live: Live, members: Ints, rng: np.random.Generator) -> tuple[Ints, I
 
 def _answer(difference: Floats, variance: Floats) -> Floats:
     """The mean fall of a difference's variance by one answer, as a share of variance²."""
+    from scipy.special import ndtr  # takes longer to load than the app's first page
+
     spread = LOGISTIC_VARIANCE + variance
     square = difference**2 / spread
     chance = 0.5 * CARELESS + (1 - CARELESS) * ndtr(np.sqrt(square))

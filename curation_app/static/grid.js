@@ -26,14 +26,13 @@ function focus(tile) {
 }
 
 function show(answer, said) {
+  const label = here.searchParams.get("label");
   for (const picture of answer.pictures) {
     const tile = document.getElementById(`picture-${picture.id}`);
+    if (tile && label) recount(tile, picture, label);
     if (tile) paint(tile, picture);
   }
-  if (answer.counts) {
-    const label = here.searchParams.get("label");
-    if (!label) count(answer.counts);
-  }
+  if (answer.counts && !label) count(answer.counts);
   if (undo) undo.disabled = !answer.can_undo;
   if (redo) redo.disabled = !answer.can_redo;
   const [first] = answer.pictures;
@@ -69,6 +68,19 @@ function count(counts) {
     total += number;
   }
   document.querySelector('[data-count="all"]').textContent = total;
+}
+
+// Of one class, answers tell no counts: what became of its tiles does.
+function recount(tile, picture, label) {
+  const add = (state, by) => {
+    for (const name of [state, "all"]) {
+      const shown = document.querySelector(`[data-count="${name}"]`);
+      shown.textContent = Number(shown.textContent) + by;
+    }
+  };
+  if (!tile.dataset.moved) add(tile.dataset.state, -1);
+  tile.dataset.moved = picture.label === label ? "" : "1";
+  if (!tile.dataset.moved) add(picture.state, 1);
 }
 
 function values(pairs) {

@@ -64,7 +64,11 @@ def act(
     rows = [{"action_id": action_id} | dataclasses.asdict(change) for change in news]
     connection.execute(insert(changes), rows)
     _show(connection, shown)
-    return Acted(action_id=action_id, picture_ids=sorted({one.picture_id for one in news}))
+    return Acted(
+        action_id=action_id,
+        picture_ids=sorted({one.picture_id for one in news}),
+        fields=frozenset(one.field.partition(":")[0] for one in news),
+    )
 
 
 def compare(
@@ -132,7 +136,7 @@ def undo(connection: Connection, curator_id: int, *, key: str | None = None) -> 
     _refuse_to_hide_keepers(connection, target)
     action_id = _append(connection, curator_id, "undo", target=target, key=key)
     connection.execute(insert(undone).values(action_id=target))
-    return Acted(action_id=action_id, picture_ids=_replay_action(connection, target))
+    return _replay_action(connection, action_id, target)
 
 
 def redo(connection: Connection, curator_id: int, *, key: str | None = None) -> Acted:
@@ -145,7 +149,7 @@ def redo(connection: Connection, curator_id: int, *, key: str | None = None) -> 
         return Acted(action_id=None, picture_ids=[])
     action_id = _append(connection, curator_id, "redo", target=target, key=key)
     connection.execute(delete(undone).where(undone.c.action_id == target))
-    return Acted(action_id=action_id, picture_ids=_replay_action(connection, target))
+    return _replay_action(connection, action_id, target)
 
 
 def replay(connection: Connection, collection_id: int) -> None:
@@ -275,10 +279,10 @@ def _typed(field: str, value: str) -> str | int | bool | None:
     return int(value) if field == "stars" else value
 
 
-def _replay_action(connection: Connection, action_id: int) -> list[int]:
-    """Derive anew what an action touched; the pictures."""
+def _replay_action(connection: Connection, action_id: int, target: int) -> Acted:
+    """Derive anew what another action touched."""
     touched = connection.execute(
-        select(changes.c.picture_id, changes.c.field).where(changes.c.action_id == action_id)
+        select(changes.c.picture_id, changes.c.field).where(changes.c.action_id == target)
     )
     wanted = {(row.picture_id, row.field) for row in touched}
     for some in _chunks(sorted({picture_id for picture_id, _ in wanted})):
@@ -286,7 +290,11 @@ def _replay_action(connection: Connection, action_id: int) -> list[int]:
         values = _replayed(connection, some)
         gone = {(one, field): "" for one, field in wanted if field.startswith(TAG) and one in some}
         _show(connection, gone | {pair: value for pair, value in values.items() if pair in wanted})
-    return _pictures_of(connection, action_id)
+    return Acted(
+        action_id=action_id,
+        picture_ids=_pictures_of(connection, target),
+        fields=frozenset(field.partition(":")[0] for _, field in wanted) or frozenset({"vote"}),
+    )
 
 
 def _replayed(connection: Connection, ids: Sequence[int]) -> _Values:

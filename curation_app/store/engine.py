@@ -75,7 +75,14 @@ def _url(database: Path | str) -> URL:
 
 
 def _engine(url: URL) -> Engine:
-    engine = create_engine(url, pool_size=_POOL, max_overflow=_POOL, pool_pre_ping=bool(url.host))
+    # The connection used last has the tables at hand.
+    engine = create_engine(
+        url,
+        pool_size=_POOL,
+        max_overflow=_POOL,
+        pool_use_lifo=True,
+        pool_pre_ping=bool(url.host),
+    )
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)

@@ -5,7 +5,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, or_, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Table,
+    and_,
+    exists,
+    func,
+    or_,
+    select,
+    true,
+)
 
 from curation_app.filters import Filter
 from curation_app.records import STATES, Page, Picture
@@ -25,6 +37,10 @@ def picture(connection: Connection, picture_id: int) -> Picture | None:
     """A picture that is in its collection now, merged or not, or None."""
     found = pictures_of(connection, [picture_id])
     return found[0] if found else None
+
+
+_MENU = 200
+"""The most names in a menu."""
 
 
 def pictures_of(connection: Connection, ids: Sequence[int]) -> list[Picture]:
@@ -101,16 +117,38 @@ def counts(connection: Connection, collection_id: int | None) -> dict[str, dict[
 def names_of(connection: Connection, collection_id: int | None) -> dict[str, list[str]]:
     """The tags, flags and sources that occur, for the filter's menus."""
     mine = conditions(Filter(collection=collection_id))
-    found: dict[str, list[str]] = {}
-    for name, column, link in (
-        ("tags", tags.c.tag, tags.c.picture_id == pictures.c.id),
-        ("flags", flags.c.flag, flags.c.picture_id == pictures.c.id),
-    ):
-        statement = select(column).distinct().where(link, mine).order_by(column).limit(200)
-        found[name] = list(connection.execute(statement).scalars())
-    sources = select(pictures.c.source).distinct().where(mine, pictures.c.source != "")
-    ordered = sources.order_by(pictures.c.source).limit(200)
-    found["sources"] = list(connection.execute(ordered).scalars())
+
+    def of_table(table: Table, name: ColumnElement[str]) -> list[str]:
+        occurs = exists().where(table.c.picture_id == pictures.c.id, mine)
+        return _occurring(connection, name, true(), select(name).where(occurs))
+
+    source = pictures.c.source
+    here = true() if collection_id is None else pictures.c.collection_id == collection_id
+    return {
+        "tags": of_table(tags, tags.c.tag),
+        "flags": of_table(flags, flags.c.flag),
+        "sources": _occurring(connection, source, here, select(source).where(mine)),
+    }
+
+
+def _occurring(
+    connection: Connection,
+    name: ColumnElement[str],
+    among: ColumnElement[bool],
+    rows: Select[Any],
+) -> list[str]:
+    """Names that stand in some of the rows, in order.
+
+    From each name to the next by an index: there are few names and many rows.
+    """
+    found: list[str] = []
+    last = ""
+    while len(found) < _MENU:
+        last = connection.execute(select(func.min(name)).where(among, name > last)).scalar() or ""
+        if not last:
+            break
+        if connection.execute(select(rows.where(name == last).exists())).scalar():
+            found.append(last)
     return found
 
 

@@ -36,7 +36,7 @@ def members(connection: Connection, collection_id: int) -> list[tuple[int, str]]
         .where(conditions(Filter(collection=collection_id)))
         .order_by(pictures.c.id)
     )
-    return [(row.id, row.label) for row in rows]
+    return [(one, label) for one, label in rows.all()]
 
 
 def votes(connection: Connection, collection_id: int) -> Votes:
@@ -135,24 +135,39 @@ def all_comparisons(connection: Connection, collection_id: int) -> list[Comparis
     return [_comparison(row) for row in connection.execute(found)]
 
 
-def scores(connection: Connection, collection_id: int) -> dict[int, tuple[float, float, int]]:
-    """Score, deviation and votes of each picture that can be ranked, as the pages show them."""
+def scores(
+    connection: Connection, collection_id: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Ids (sorted), scores, deviations and votes of the pictures that can be ranked, as pages
+    show them.
+    """
     columns = (pictures.c.id, pictures.c.score, pictures.c.deviation, pictures.c.votes)
     found = select(*columns).where(conditions(Filter(collection=collection_id)))
-    return {row[0]: (row[1], row[2], row[3]) for row in connection.execute(found)}
+    rows = np.array(
+        [tuple(row) for row in connection.execute(found.order_by(pictures.c.id)).all()],
+        dtype=np.float64,
+    ).reshape(-1, 4)
+    return rows[:, 0].astype(np.int64), rows[:, 1], rows[:, 2], rows[:, 3].astype(np.int64)
+
+
+def hold(connection: Connection, ids: Sequence[int]) -> None:
+    """Let nobody else change these pictures before this transaction ends."""
+    rows = select(pictures.c.id).where(pictures.c.id.in_(ids)).order_by(pictures.c.id)
+    connection.execute(rows.with_for_update())
 
 
 def write_scores(
     connection: Connection,
-    ids: Sequence[int],
-    scores: Sequence[float],
-    deviations: Sequence[float],
-    numbers: Sequence[int],
+    ids: NDArray[np.int64],
+    scores: NDArray[np.float64],
+    deviations: NDArray[np.float64],
+    numbers: NDArray[np.int64],
 ) -> None:
     """Put scores where the pages read them."""
+    columns = (column.tolist() for column in (ids, scores, deviations, numbers))
     rows = [
         {"one": one, "score": score, "deviation": deviation, "votes": number}
-        for one, score, deviation, number in zip(ids, scores, deviations, numbers, strict=True)
+        for one, score, deviation, number in zip(*columns, strict=True)
     ]
     if rows:
         statement = update(pictures).where(pictures.c.id == bindparam("one"))

@@ -126,6 +126,7 @@ Index("pictures_by_label", *_SHOWN, pictures.c.label, pictures.c.id)
 Index("pictures_by_score", *_SHOWN, pictures.c.score, pictures.c.id)
 Index("pictures_by_deviation", *_SHOWN, pictures.c.deviation, pictures.c.id)
 Index("pictures_by_sha256", pictures.c.sha256)
+Index("pictures_by_source", pictures.c.collection_id, pictures.c.source)
 Index("pictures_by_keeper", pictures.c.merged_into)
 
 looks = Table(
@@ -140,7 +141,7 @@ searches = Table(
     metadata,
     Column("collection_id", ForeignKey("collections.id"), primary_key=True),
     Column("at", Text, nullable=False),
-    # curation_app.copies packs it.
+    # curation_app.copies.finding packs it.
     Column("found", LargeBinary, nullable=False),
 )
 

@@ -7,9 +7,9 @@ from flask import Blueprint, Response, current_app, jsonify, render_template, re
 from flask.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
 
+from curation_app.api.openapi import BASE, api_path, describe
+from curation_app.api.operations import PEOPLE_ONLY
 from curation_app.context import curator, get_app, reading
-from curation_app.openapi import BASE, api_path, describe
-from curation_app.operations import PEOPLE_ONLY
 from curation_app.security import script_token
 from curation_app.store import collections
 from curation_app.views.pictures import counted

@@ -11,8 +11,6 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
 from core.errors import UserError
-from curation_app import copies as finding
-from curation_app import joining
 from curation_app.context import (
     acting,
     collection_of,
@@ -22,11 +20,12 @@ from curation_app.context import (
     reading,
     wants_json,
 )
-from curation_app.copies import NEAR_BITS, Copies, Group, Listing
+from curation_app.copies import finding, joining
+from curation_app.copies.finding import NEAR_BITS, Copies, Group, Listing
+from curation_app.copies.joining import Choice, read_choices
 from curation_app.filters import MAX_TEXT, whole_number
 from curation_app.indexing.duplicates import KINDS
 from curation_app.indexing.hashing import MOST_DISTANCE
-from curation_app.joining import Choice, read_choices
 from curation_app.records import Acted, Collection, Picture, as_json
 from curation_app.store import actions, collections, copies
 from curation_app.store.pictures import pictures_of

@@ -10,11 +10,13 @@ from flask.typing import ResponseReturnValue
 
 from core.data.decode import UnreadableError
 from core.errors import UserError
-from curation_app import merging, thumbnails
+from curation_app import thumbnails
 from curation_app.context import collection_of, curator, get_app, needs, reading, wants_json
-from curation_app.deciding import ACTION_WORDS, KIND_WORDS, card_json, decided, page_of
 from curation_app.filters import whole_number
-from curation_app.imports import APPLYING, READY, Import
+from curation_app.imports import merging
+from curation_app.imports.deciding import ACTION_WORDS, KIND_WORDS, card_json, decided, page_of
+from curation_app.imports.lending import CollectionOrigin
+from curation_app.imports.waiting import APPLYING, READY, Import
 from curation_app.intake.candidates import UNLABELLED
 from curation_app.intake.fetch import Rules
 from curation_app.intake.links import MOST_BYTES, LinkOrigin, parse_links
@@ -23,7 +25,6 @@ from curation_app.intake.places import check_local, open_hub, open_place
 from curation_app.intake.plan import CHOICES, KINDS, MergePlan
 from curation_app.intake.uploads import Upload, receive
 from curation_app.intake.words import clean_name
-from curation_app.lending import CollectionOrigin
 from curation_app.records import Collection
 from curation_app.security import MAX_UPLOAD_BYTES, takes_uploads
 from curation_app.store import collections

@@ -18,9 +18,9 @@ from flask.typing import ResponseReturnValue
 from core.errors import UserError
 from curation_app.context import get_app, wants_json
 from curation_app.filters import MAX_ID, MAX_TEXT, whole_number
-from curation_app.packfiles import SUMS, File
-from curation_app.packs import FACTS, AlteredError, Pack, Sticker
-from curation_app.packshelf import Shelf
+from curation_app.packs.files import SUMS, File
+from curation_app.packs.opened import FACTS, AlteredError, Pack, Sticker
+from curation_app.packs.shelf import Shelf
 
 PAGE_SIZE = 60
 GROUNDS = ("chequered", "light", "dark")

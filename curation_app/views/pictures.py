@@ -1,8 +1,6 @@
 """Pictures: the grid, one picture, its bytes, and everything that curators say about them."""
 
 import json
-import threading
-import time
 from typing import Any
 
 from flask import (
@@ -46,13 +44,11 @@ from curation_app.wording import parse_change
 
 PAGE_SIZE = 60
 MOST_AT_ONCE = 200_000
-_COUNTS_LAST = 30
-"""How many times as long as counting took its result is shown."""
 _LARGE = 20_000
+"""Pictures; counting these takes as long as everything else on a page."""
 
 blueprint = Blueprint("pictures", __name__)
 _ID = f"<int(max={MAX_ID}):picture_id>"
-_counting = threading.Lock()
 
 
 @blueprint.get("/")
@@ -78,7 +74,7 @@ def grid() -> ResponseReturnValue:
         if request.args.get("part"):
             return render_template("part.html", page=page, **_words())
         steps = _steps(connection)
-        menus = pictures.names_of(connection, collection.id)
+    counts = counted(collection.id)
     return render_template(
         "grid.html",
         collection=collection,
@@ -86,8 +82,8 @@ def grid() -> ResponseReturnValue:
         which=which,
         ends=ends,
         page=page,
-        counts=counted(collection.id),
-        menus=menus,
+        counts=counts,
+        menus=_menus(collection.id, counts),
         orders=ORDERS,
         unusable=sorted(get_app().unusable.get(collection.id, {}).items()),
         **_words(),
@@ -155,8 +151,7 @@ def act() -> ResponseReturnValue:
     its first half, and `text` the rest.
     """
     field, value = parse_change(request.form.get("do", ""), request.form.get("text"))
-    with reading() as connection:
-        ids = _meant(connection)
+    ids = _meant()
     wanted = [Change(picture_id=one, field=field, value=value) for one in ids]
     kind = field.partition(":")[0]
 
@@ -201,7 +196,7 @@ def acted(result: Acted) -> ResponseReturnValue:
         repeated=result.repeated,
         changed=len(result.picture_ids),
         pictures=[as_json(picture) for picture in changed],
-        counts=None if first is None else state_counts(counted(first, fresh=True)),
+        counts=None if first is None else state_counts(counted(first)),
         **{name: value is not None for name, value in steps.items()},
     )
 
@@ -230,24 +225,23 @@ def find(picture_id: int) -> tuple[Picture, Collection]:
     return found, next(one for one in known if one.id == found.collection_id)
 
 
-def counted(collection_id: int, *, fresh: bool = False) -> dict[str, dict[str, int]]:
-    """Class to state to number of pictures.
+def counted(collection_id: int) -> dict[str, dict[str, int]]:
+    """Class to state to number of pictures; of a large collection, as of some seconds ago."""
+    return get_app().tallies.value(
+        ("counts", collection_id),
+        lambda connection: pictures.counts(connection, collection_id),
+        at_once=lambda found: sum(sum(row.values()) for row in found.values()) < _LARGE,
+    )
 
-    Counting a large collection takes as long as everything else on a page, so that its counts may
-    be some of those times old; those of others are fresh where they must be.
-    """
-    cache = get_app().parts.setdefault("counts", {})
-    with _counting:
-        made_s, took_s, found = cache.get(collection_id, (-1e9, 0.0, {}))
-        age_s = time.monotonic() - made_s
-        is_small = sum(sum(row.values()) for row in found.values()) < _LARGE
-        if age_s > _COUNTS_LAST * took_s or (fresh and is_small):
-            start_s = time.monotonic()
-            with reading() as connection:
-                found = pictures.counts(connection, collection_id)
-            now_s = time.monotonic()
-            cache[collection_id] = now_s, now_s - start_s, found
-    return dict(found)
+
+def _menus(collection_id: int, counts: dict[str, dict[str, int]]) -> dict[str, list[str]]:
+    """The tags, flags and sources to choose from; as old as the counts."""
+    is_small = sum(sum(row.values()) for row in counts.values()) < _LARGE
+    return get_app().tallies.value(
+        ("menus", collection_id),
+        lambda connection: pictures.names_of(connection, collection_id),
+        at_once=lambda _: is_small,
+    )
 
 
 def state_counts(by_class: dict[str, dict[str, int]], label: str | None = None) -> dict[str, int]:
@@ -256,12 +250,14 @@ def state_counts(by_class: dict[str, dict[str, int]], label: str | None = None) 
     return {state: sum(row[state] for row in chosen) for state in STATES}
 
 
-def _meant(connection: Any) -> list[int]:
+def _meant() -> list[int]:
     """The pictures that a request names one by one, or by a filter."""
     if request.form.get("all"):
         which = parse_filter(request.args)
-        known = collections.all_collections(connection)
-        ids = pictures.ids_of(connection, which.within(collection_of(known, which.collection).id))
+        with reading() as connection:
+            known = collections.all_collections(connection)
+            one = collection_of(known, which.collection)
+            ids = pictures.ids_of(connection, which.within(one.id))
     else:
         ids = [whole_number(text, "picture") for text in request.form.getlist("picture")]
     if not ids:

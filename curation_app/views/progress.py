@@ -9,11 +9,11 @@ from flask import Blueprint, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 
-from curation_app import plots
 from curation_app.context import collection_of, get_app, reading, wants_json
 from curation_app.filters import whole_number
-from curation_app.plots import Interval, Series
-from curation_app.progress import ClassProgress, CuratorProgress, Figures, OverTime, figures
+from curation_app.progress import plots
+from curation_app.progress.figures import ClassProgress, CuratorProgress, Figures, OverTime, figures
+from curation_app.progress.plots import Interval, Series
 from curation_app.ranking.stability import STABLE
 from curation_app.records import Collection
 from curation_app.store import collections

@@ -17,7 +17,7 @@ from curation_app.context import (
     wants_json,
 )
 from curation_app.filters import whole_number
-from curation_app.judging import Asked, Judge
+from curation_app.judging import Asked, Judge, judge_of
 from curation_app.records import OUTCOMES, Acted, Collection, Comparison, Picture, as_json
 from curation_app.store import actions, collections, pictures, ranking
 from curation_app.tasks import Task
@@ -28,13 +28,7 @@ blueprint = Blueprint("ranking", __name__, url_prefix="/rank")
 
 def judge() -> Judge:
     """The scores of all collections, fitted when first needed."""
-    parts = get_app()
-    found = parts.parts.get("judge")
-    if found is None:
-        found = parts.parts.setdefault("judge", Judge(parts.engine, parts.tasks))
-        if found.listen not in parts.listeners:
-            parts.listeners.append(found.listen)
-    return found  # type: ignore[no-any-return]
+    return judge_of(get_app())
 
 
 @blueprint.get("/")
@@ -52,6 +46,7 @@ def show() -> ResponseReturnValue:
         label=label,
         labels=list(counted(collection.id)),
         pair=chosen,
+        facts=None if chosen is None else _pair_json(*chosen),
         can_undo=can_undo,
         progress=None if label is None else _progress(collection, label),
     )
@@ -62,10 +57,10 @@ def following() -> ResponseReturnValue:
     """The next pair, for scripts and for pages that fetch it ahead."""
     collection, label = _asked_for()
     chosen = None if label is None else _pair(collection, label)
-    if chosen is None:
+    if label is None or chosen is None:
         abort(404, "There is no pair left to compare in this class.")
-    left, right, asked = chosen
-    return jsonify(left=as_json(left), right=as_json(right), label=label, repeats=asked.repeats_id)
+    progress = _progress(collection, label)
+    return jsonify(_pair_json(*chosen) | {"label": label, "progress": progress})
 
 
 @blueprint.post("/judge")
@@ -143,6 +138,10 @@ def _pair(collection: Collection, label: str) -> tuple[Picture, Picture, Asked] 
         judge().forget(collection.id)
         return None
     return found[0], found[1], asked
+
+
+def _pair_json(left: Picture, right: Picture, asked: Asked) -> dict[str, Any]:
+    return {"left": as_json(left), "right": as_json(right), "repeats": asked.repeats_id}
 
 
 def _progress(collection: Collection, label: str) -> dict[str, Any]:

@@ -8,8 +8,7 @@ from flask import Blueprint, Response, abort, jsonify, redirect, render_template
 from flask.typing import ResponseReturnValue
 
 from core.data.decode import UnreadableError
-from curation_app import comparing, freezing, frozen, thumbnails
-from curation_app.comparing import Difference
+from curation_app import thumbnails
 from curation_app.context import (
     collection_of,
     curator,
@@ -19,8 +18,10 @@ from curation_app.context import (
     wants_json,
 )
 from curation_app.filters import whole_number
-from curation_app.frozen import Revision
 from curation_app.records import Collection
+from curation_app.revisions import comparing, freezing, frozen
+from curation_app.revisions.comparing import Difference
+from curation_app.revisions.frozen import Revision
 from curation_app.store import collections
 from curation_app.store.revisions import at_one_time, ids_of_digests
 from curation_app.tasks import Task
@@ -37,7 +38,7 @@ blueprint = Blueprint("revisions", __name__, url_prefix="/revisions")
 def index() -> ResponseReturnValue:
     """All revisions of a collection, each with the command that uses it."""
     collection = wanted_collection()
-    states = state_counts(counted(collection.id, fresh=True))
+    states = state_counts(counted(collection.id))
     found = _revisions(collection)
     if wants_json():
         return jsonify(revisions=[one.as_json() for one in found], kept=states["keep"])

@@ -12,11 +12,11 @@ from core.data.pinned import PinnedDataset
 from core.errors import UserError
 from core.images import png_bytes, unpremultiply
 from core.sampleset import SampleSet, open_sample_set
-from curation_app import approval, nearest
-from curation_app.approval import Approval
 from curation_app.context import curator, get_app, needs, reading, wants_json
 from curation_app.filters import MAX_ID, MAX_TEXT, whole_number
 from curation_app.records import Collection, Picture
+from curation_app.samples import approval, nearest
+from curation_app.samples.approval import Approval
 from curation_app.store import collections, pictures
 from curation_app.store import samples as store
 from curation_app.store.samples import Near
@@ -181,7 +181,7 @@ def _dataset() -> PinnedDataset:
 
 def _facts(collection: Collection) -> dict[str, Any]:
     """All that the page shows of a set."""
-    states = state_counts(counted(collection.id, fresh=True))
+    states = state_counts(counted(collection.id))
     try:
         samples = open_sample_set(Path(collection.root))
     except UserError as error:

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from core.report.page import html_page, many
 from jobs.cli import duration
-from jobs.nights.frame import html_page, many
 from jobs.nights.pictures import Shown
 
 _SIGNS = {"done": "✓", "failed": "✕", "cancelled": "✕", "running": "…", "waiting": "…"}

@@ -5,7 +5,7 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
-from jobs.nights.frame import html_page, many
+from core.report.page import html_page, many
 
 _CSS = """
 .pack img { display: block; width: 100%; height: 13rem; object-fit: contain; background: #fff;

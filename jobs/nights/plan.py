@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 from core.diffusion.sampleconfig import SampleConfig
 from core.errors import UserError
 from core.evaluation.config import EvaluateConfig
-from exporters.config import ExportConfig
-from exporters.upscale import LANCZOS
+from exporters.config import CUT_OUTS, ExportConfig
+from exporters.upscale import BUILT_IN
 from jobs.cluster import ClusterFlags
 
 STAGES = ("sample", "evaluate", "export", "publish", "digest")
@@ -126,11 +126,14 @@ def _export(table: "_Table") -> ExportConfig:
     if "/" in name or not name.isprintable():
         raise UserError(f"{table} name = {name!r} cannot name a folder: leave / out")
     # Nobody approves samples between two stages of a night.
-    chosen = ("samples", "only", "approved", "without_tags")
+    chosen = ("samples", "pictures", "licence", "only", "approved", "without_tags")
     config = table.config(ExportConfig, known=chosen, samples=_LATER)
-    if config.upscaler == LANCZOS:
-        return config
-    return dataclasses.replace(config, upscaler=str(table.path.parent / config.upscaler))
+    beside = table.path.parent
+    if config.upscaler not in BUILT_IN:
+        config = dataclasses.replace(config, upscaler=str(beside / config.upscaler))
+    if config.cut_out not in CUT_OUTS:
+        config = dataclasses.replace(config, cut_out=str(beside / config.cut_out))
+    return config
 
 
 def _publish(table: "_Table") -> Path:

@@ -14,7 +14,7 @@ from core.data.pinned import open_pinned
 from core.diffusion.modelinfo import describe_model, model_digest
 from core.diffusion.sampleconfig import planned_labels
 from core.errors import UserError
-from exporters.upscale import LANCZOS
+from exporters.upscale import BUILT_IN
 from jobs.cli import parse
 from jobs.digest import DigestConfig, DigestFlags
 from jobs.evaluate import EvaluateFlags
@@ -88,7 +88,7 @@ def stages_of(plan: NightPlan, night: Night) -> list[Stage]:
     )
     stages = [Stage(name="sample", flags=sample, leaves=(night.samples,))]
     if plan.evaluate is not None:
-        config = dataclasses.replace(plan.evaluate, samples=night.samples)
+        config = dataclasses.replace(plan.evaluate, samples=(night.samples,))
         evaluate = EvaluateFlags(config=config, out=night.figures)
         stages.append(Stage(name="evaluate", flags=evaluate, needs=("sample",)))
     exports = _exports(plan, night, stages[-1].name)
@@ -147,7 +147,7 @@ def planned(plan: NightPlan) -> dict[str, int]:
         with _said_of(plan, f"[export] {config.name}:"):
             if unknown := sorted(set(config.labels) - set(labels)):
                 raise UserError(f"no class {unknown[0]!r} is sampled")
-            if config.upscaler != LANCZOS and not Path(config.upscaler).is_file():
+            if config.upscaler not in BUILT_IN and not Path(config.upscaler).is_file():
                 raise UserError(f"there are no weights {config.upscaler}")
     return dict(sorted(Counter(labels).items()))
 

@@ -51,8 +51,10 @@ class Launched:
         ]
 
     def path(self, field: str) -> Path | None:
-        """A path in the config."""
+        """A path in the config; of several, none."""
         value = self.config.get(field)
+        if isinstance(value, list) and len(value) == 1:
+            (value,) = value
         return self.cwd / value if isinstance(value, str) and value else None
 
     def touched_since(self, moment: float) -> bool:

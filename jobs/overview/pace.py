@@ -116,7 +116,12 @@ def _evaluate_markers(launch: Launched) -> _Markers:
     return _Markers(folder, r"part-\d+\.json", launch.out)
 
 
-_MARKERS = {"sample": _sample_markers, "export": _export_markers, "evaluate": _evaluate_markers}
+_MARKERS = {
+    "sample": _sample_markers,
+    "sample_pipeline": _sample_markers,
+    "export": _export_markers,
+    "evaluate": _evaluate_markers,
+}
 
 
 def _parts(launch: Launched, begun: float | None, *, running: bool) -> Pace:

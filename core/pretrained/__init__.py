@@ -1,0 +1,1 @@
+"""Models that others trained, behind our own doors."""

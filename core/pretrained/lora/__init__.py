@@ -1,0 +1,1 @@
+"""LoRA: small changes to a text-to-image pipeline, trained on few pictures and kept as files."""

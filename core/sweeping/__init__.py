@@ -1,0 +1,1 @@
+"""Many runs of one job: which, how long, and what they taught."""

@@ -1,0 +1,1 @@
+"""Copies within a collection: found, shown as groups, joined."""

@@ -1,0 +1,1 @@
+"""Packs as game developers see them: found, checked, shown."""

@@ -1,0 +1,1 @@
+"""How far curating is, as figures and plots."""

@@ -1,0 +1,1 @@
+"""Revisions: frozen, read again, compared."""

@@ -1,0 +1,1 @@
+"""Sample sets: approved for a pack, and held against the training pictures."""

@@ -1,0 +1,1 @@
+"""The animal cut out of its background: by alpha, plain key, GrabCut or a segmentation model."""

@@ -1,0 +1,1 @@
+"""A picture drawn as SVG: regions, shapes, styles, and the smallest that is close enough."""

@@ -1,0 +1,1 @@
+"""A static site of packs: any web server hosts it, and it opens from a disk."""

@@ -1,0 +1,115 @@
+"""finetune from the command line: a plan before anything runs, several processes, a time budget."""
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from core.pretrained.lora.run import LoraRun
+from core.training.record import read_metrics
+from jobs import finetune
+from jobs.launches import LaunchFolder
+from tests.finetuning import tiny_pictures
+from tests.pipelines import tiny_sd, tiny_sdxl
+
+ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.filterwarnings("ignore:.*:FutureWarning", "ignore:.*:DeprecationWarning")
+SMALL = [
+    *("--resolution-px", "32", "--bucket-step-px", "8", "--rank", "4", "--log-every", "1"),
+    *("--validation-steps", "2", "--warmup-steps", "1"),
+]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with `sd`, `sdxl` and `pictures`."""
+    folder = tmp_path_factory.mktemp("place")
+    tiny_sd(folder / "sd")
+    tiny_sdxl(folder / "sdxl")
+    tiny_pictures(folder / "pictures", per_class=4, captions=True)
+    return folder
+
+
+@pytest.fixture
+def here(place, tmp_path, monkeypatch):
+    for name in ("sd", "sdxl", "pictures"):
+        (tmp_path / name).symlink_to(place / name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MENAGERIE_LAUNCHES", str(tmp_path / "launches"))
+    return tmp_path
+
+
+def command(*more, pipeline="sd"):
+    script = str(ROOT / "jobs" / "finetune.py")
+    return [sys.executable, script, "--pipeline", pipeline, "--data", "pictures", *SMALL, *more]
+
+
+@pytest.mark.slow
+def test_the_plan_tells_pictures_memory_and_hours(here, capsys):
+    flags = ["--pipeline", "sdxl", "--data", "pictures", *SMALL, "--max-hours", "0.001"]
+    assert finetune.main([*flags, "--cluster", "local", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "pictures: 8 with 4 captions, such as 'a very small cat'" in said
+    assert "memory of a process: about 0.7 GiB (weights" in said
+    assert "for 1,000 steps of" in said
+    assert "MiB of checkpoints; with --max-hours," in said
+    assert not (here / "runs").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("flags", "words"), [
+    (["--pipeline", "pictures"], "pictures has no model_index.json"),
+    (["--data", "sd"], "none of the 3 pictures of --data can be read, such as"),
+    (["--targets", "nothing"], "--targets nothing: no layer of the U-Net ends so; known groups"),
+    (["--batch-size", "2", "--accumulate", "3"], "--accumulate 3"),
+    (["--max-hours", "0"], "--max-hours is 0; it must be above 0"),
+    (["--precision", "fp16", "--cpu"], "--precision fp16 is for GPUs"),
+    (["--learning-rate", "0.01", "--optimizer", "prodigy"], "0.1 or more"),
+    (["--resolution-px", "12"], "--resolution-px is 12; it must be a multiple of 8"),
+])  # fmt: skip
+def test_what_is_wrong_is_one_line(here, capsys, flags, words):
+    start = ["--pipeline", "sd", "--data", "pictures", *SMALL, "--steps", "1"]
+    assert finetune.main([*start, *flags, "--out", "run", "--cluster", "inline"]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("finetune: error: ")
+    assert words in error
+    assert not (here / "run" / "lora").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_does(here):
+    for out, gpus in (("one", "1"), ("two", "2")):
+        # On this machine `GPUs` are processes; there need be none.
+        asked = command("--steps", "3", "--out", out, "--cluster", "local", "--cpu",
+                        "--gpus-per-node", gpus, "--cpus-per-task", "1")  # fmt: skip
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=200)
+        assert done.returncode == 0, done.stderr
+    one, two = ([row["loss"] for row in read_metrics(LoraRun(here / out).metrics)]
+                for out in ("one", "two"))  # fmt: skip
+    assert len(one) == 3
+    assert two == pytest.approx(one, rel=1e-5)
+    newest = max((here / "launches").glob("2*"))
+    journal = LaunchFolder(newest).entries()
+    assert [entry["event"] for entry in journal].count("done") == 2
+
+
+@pytest.mark.slow
+def test_the_wall_clock_budget_is_kept_within_five_per_cent(here):
+    asked = command("--steps", "100000", "--max-hours", str(30 / 3600), "--out", "run",
+                    "--validate-every", "0", "--cluster", "inline")  # fmt: skip
+    begun = time.monotonic()
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=100)
+    lasted = time.monotonic() - begun
+    assert done.returncode == 0, done.stderr
+    [spent] = re.findall(r"time is up after ([\d.]+) s", done.stdout)
+    assert 0.95 * 30 <= float(spent) <= 30
+    assert lasted <= 1.1 * 30  # Python's own leaving, on a busy machine
+    [*_, saved] = LoraRun(here / "run").steps_saved()
+    assert f"step {saved} of 100000 is saved" in done.stdout
+    asked[asked.index("--max-hours") + 1] = str(12 / 3600)
+    again = subprocess.run(asked, capture_output=True, text=True, timeout=100)
+    assert f"going on from step {saved} of 100000" in again.stdout
+    assert LoraRun(here / "run").steps_saved()[-1] > saved
