@@ -87,8 +87,13 @@ function values(pairs) {
   return new URLSearchParams(pairs);
 }
 
+function some(targets) {
+  if (!targets.length) say("No picture is meant: go to one with an arrow key, or choose some");
+  return targets.length > 0;
+}
+
 function act(targets, what, said) {
-  if (!targets.length) return;
+  if (!some(targets)) return;
   scored = targets[0];
   const pairs = targets.map((tile) => ["picture", tile.dataset.id]);
   record("/act", values([...pairs, ["do", what]]), (answer) => show(answer, said));
@@ -170,7 +175,7 @@ function closer(targets) {
 }
 
 function tag(targets) {
-  if (!targets.length) return;
+  if (!some(targets)) return;
   tagging.querySelector("input").value = "";
   tagging.returnValue = "";
   tagging.showModal();

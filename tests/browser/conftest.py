@@ -14,7 +14,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from flask import Flask
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect
 
 from curation_app.server import make_server
 from tests.needs import missing
@@ -22,6 +22,8 @@ from tests.needs import missing
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 Open = Callable[..., Page]
 SEEN_MS = 20_000
+"""How long a test waits for what a page is to do; it goes on as soon as that is seen."""
+expect.set_options(timeout=SEEN_MS)
 
 
 @pytest.fixture(scope="session")
@@ -99,7 +101,8 @@ def assert_accessible(page: Page) -> None:
 
 
 def wait_for_pictures(page: Page) -> None:
-    """Until every picture of the page is there."""
+    """Until the page is whole: its scripts listen, and every picture is there."""
+    page.wait_for_load_state()
     page.wait_for_function(  # a function: text would be evaluated anew, which the app's CSP forbids
         "() => [...document.images].every((image) => image.complete && image.naturalWidth)"
     )

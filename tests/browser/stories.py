@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from core.data.starter import draw_animal
 from core.images import png_bytes
@@ -28,8 +28,33 @@ def animals(
     return folder
 
 
+def follow(page: Page, link: Locator) -> None:
+    """Click what leads to another page, and wait until that one's scripts listen: what a test
+    presses before is lost."""
+    with page.expect_navigation():
+        link.click()
+
+
+def judge(page: Page, key: str) -> dict[str, str]:
+    """Press a key on the ranking page, wait for its answer and for the next pair, or the end; what
+    was sent."""
+    expect(page.locator("#keys")).to_be_visible()  # shown by what listens to keys
+    before = page.locator("#judge").evaluate("form => [form.left.value, form.right.value]")
+    where = "**/undo" if key == "u" else "**/rank/judge"
+    with page.expect_response(where) as answered:
+        page.keyboard.press(key)
+    assert answered.value.ok
+    page.wait_for_function(
+        "before => { const form = document.getElementById('judge');"
+        " return !form || form.left.value !== before[0] || form.right.value !== before[1]; }",
+        arg=before,
+    )
+    return dict(answered.value.request.post_data_json)
+
+
 def copy_command(page: Page) -> str:
     """Press the page's first button for copying a command; what is on the clipboard then."""
+    page.wait_for_load_state()
     page.evaluate("navigator.clipboard.writeText('')")
     page.locator("button.copy").first.click()
     expect(page.locator("#status")).to_have_text("Copied.")

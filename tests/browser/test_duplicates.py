@@ -5,21 +5,15 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
-from tests.browser.conftest import Open, assert_accessible, take_picture
+from tests.browser.conftest import Open, assert_accessible, take_picture, wait_for_pictures
 from tests.curating import ids_in, open_app, post
 from tests.photos import plant_copies, plant_equals
 from tests.test_curation_app_quality import plant_bias
 
 pytestmark = pytest.mark.browser
 Serve = Callable[[Flask], str]
-
-
-def wait_for_pictures(page: Page) -> None:
-    page.wait_for_function(
-        "[...document.images].every((image) => image.complete && image.naturalWidth)"
-    )
 
 
 def test_copies_are_found_merged_taken_back_and_merged_again(

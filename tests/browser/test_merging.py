@@ -8,7 +8,8 @@ import pytest
 from flask import Flask
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Open, assert_accessible, take_picture
+from tests.browser.conftest import Open, assert_accessible, take_picture, wait_for_pictures
+from tests.browser.stories import follow
 from tests.curating import ids_in, make_collection, open_app, picture, vote
 
 pytestmark = pytest.mark.browser
@@ -26,12 +27,6 @@ def other(tmp_path: Path) -> Path:
     return folder
 
 
-def all_seen(page: Page) -> None:
-    page.wait_for_function(
-        "[...document.images].every((image) => image.complete && image.naturalWidth)"
-    )
-
-
 def test_two_collections_are_merged_and_what_contradicts_is_decided(
     tmp_path: Path, other: Path, serve: Serve, open_page: Open
 ) -> None:
@@ -46,7 +41,7 @@ def test_two_collections_are_merged_and_what_contradicts_is_decided(
     expect(cards).to_have_count(1)
     expect(cards.get_by_role("img")).to_have_count(2)
     expect(page.get_by_label("keep ours: cat")).to_be_checked()
-    all_seen(page)
+    wait_for_pictures(page)
     assert_accessible(page)
     # A choice is kept as it is made: nothing is lost by leaving the page.
     page.get_by_label("take theirs: lynx").check()
@@ -55,20 +50,20 @@ def test_two_collections_are_merged_and_what_contradicts_is_decided(
     page.reload()
     expect(page.get_by_label("take theirs: lynx")).to_be_checked()
     take_picture(page, "merge-conflict")
-    kinds.get_by_role("button", name="New 2").click()
+    follow(page, kinds.get_by_role("button", name="New 2"))
     expect(cards).to_have_count(2)
     cards.nth(1).get_by_label("Class").fill("bobcat")
     cards.nth(1).get_by_label("Class").press("Tab")
     page.get_by_label("Licence of pictures that state none").fill("CC0-1.0")
     page.get_by_label("Licence of pictures that state none").press("Tab")
     expect(page.locator("#status")).to_have_text("Kept.")
-    all_seen(page)
+    wait_for_pictures(page)
     assert_accessible(page)
     take_picture(page, "merge-new")
     page.get_by_role("button", name="Bring in 2 pictures").click()
     expect(page.get_by_text("2 pictures brought in, 1 moved to another class.")).to_be_visible()
     assert_accessible(page)
-    page.get_by_role("link", name="See the new pictures").click()
+    follow(page, page.get_by_role("link", name="See the new pictures"))
     expect(page.locator(".tile")).to_have_count(2)
     expect(page.locator(".tile[data-state=keep]")).to_have_count(1)
     assert ids_in(client.get("/?collection=1&label=bobcat").text)
@@ -177,7 +172,7 @@ def test_a_phone_in_a_dark_room(tmp_path: Path, other: Path, serve: Serve, open_
     assert_accessible(page)
     page.get_by_role("button", name="Compare it").tap()
     expect(page.locator(".merge")).to_have_count(1)
-    all_seen(page)
+    wait_for_pictures(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert_accessible(page)
     take_picture(page, "merge-phone")

@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Open, assert_accessible, take_picture
+from tests.browser.conftest import Open, assert_accessible, take_picture, wait_for_pictures
 from tests.curating import make_collection, open_app
 from tests.test_curation_app_packs import exported
 
@@ -23,7 +23,8 @@ def test_a_game_developer_copies_a_cat(
     page = open_page(serve(app) + "/packs/", permissions=["clipboard-read", "clipboard-write"])
     assert_accessible(page)
     page.get_by_role("searchbox", name="Find").fill("orange cat")
-    page.keyboard.press("Enter")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="1 sticker found")).to_be_visible()
     stage = page.locator(".sticker .stage")
     page.get_by_role("radio", name="dark").check()
@@ -37,9 +38,7 @@ def test_a_game_developer_copies_a_cat(
     assert_accessible(page)
     page.get_by_role("link", name="Little animals").click()
     expect(page.locator(".sticker")).to_have_count(3)
-    page.wait_for_function(
-        "[...document.images].every((image) => image.complete && image.naturalWidth)"
-    )
+    wait_for_pictures(page)
     assert_accessible(page)
     take_picture(page, "pack")
     with page.expect_download() as download:

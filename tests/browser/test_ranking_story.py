@@ -12,7 +12,7 @@ from curation_app.judging import Judge
 from curation_app.records import Comparison
 from curation_app.store import ranking
 from tests.browser.conftest import Open, assert_accessible, take_picture, wait_for_pictures
-from tests.browser.stories import animals, table_rows
+from tests.browser.stories import animals, follow, judge, table_rows
 from tests.curating import JSON, app_of, open_app
 
 pytestmark = pytest.mark.browser
@@ -32,22 +32,6 @@ def doubts(page: Page) -> dict[str, float]:
     notes = page.locator(".pair figcaption span").all_inner_texts()
     pairs = zip(shown(page), notes, strict=True)
     return {name: float(note.partition("±")[2]) for name, note in pairs if "±" in note}
-
-
-def press(page: Page, key: str) -> dict[str, str]:
-    """Press a key, wait for its answer and for the next pair, or the end; what was sent."""
-    expect(page.locator("#keys")).to_be_visible()  # shown by what listens to keys
-    before = page.locator("#judge").evaluate("form => [form.left.value, form.right.value]")
-    where = "**/undo" if key == "u" else "**/rank/judge"
-    with page.expect_response(where) as answered:
-        page.keyboard.press(key)
-    assert answered.value.ok
-    page.wait_for_function(
-        "before => { const form = document.getElementById('judge');"
-        " return !form || form.left.value !== before[0] || form.right.value !== before[1]; }",
-        arg=before,
-    )
-    return dict(answered.value.request.post_data_json)
 
 
 def better(pair: tuple[str, str]) -> str:
@@ -86,7 +70,7 @@ def test_each_key_says_what_it_says_and_can_be_taken_back(
     assert_accessible(page)
     first = shown(page)
     keys = {"ArrowLeft": "left", "ArrowRight": "right", "ArrowDown": "tie", "s": "skip"}
-    sent = [press(page, key) for key in keys]
+    sent = [judge(page, key) for key in keys]
     expect(page.locator("#status")).to_have_text("3 judged")
     log = judged(app)
     assert [one.outcome for one in log] == list(keys.values())
@@ -95,7 +79,7 @@ def test_each_key_says_what_it_says_and_can_be_taken_back(
     ]
     # Taken back one by one: each pair is there again as it stood, to be judged anew.
     for one in sent[::-1]:
-        press(page, "u")
+        judge(page, "u")
         assert page.locator("[name=left]").input_value() == one["left"]
         assert page.locator("[name=right]").input_value() == one["right"]
     assert shown(page) == first
@@ -122,12 +106,12 @@ def test_a_run_to_the_end_of_a_class(
             expect(page.locator("#unseen")).to_have_text("0")
             take_picture(page, "ranking")
         first, last = doubts(page) | first, last | doubts(page)
-        sent.append(press(page, better(shown(page))))
+        sent.append(judge(page, better(shown(page))))
         if sent[-1]["repeats"] and sum(bool(one["repeats"]) for one in sent) == 1:
             # Taken back, a repeat stays one.
-            press(page, "u")
+            judge(page, "u")
             key = {"key": sent[-1]["key"]}
-            assert press(page, better(shown(page))) | key == sent[-1]
+            assert judge(page, better(shown(page))) | key == sent[-1]
     expect(page.get_by_text("There is no pair left to compare in this class")).to_be_visible()
     assert_accessible(page)
 
@@ -136,12 +120,12 @@ def test_a_run_to_the_end_of_a_class(
     check_repeats(log)
     assert set(first) == set(last) == set(NAMES)
     assert all(last[name] < 0.9 * first[name] for name in NAMES)
-    page.get_by_role("link", name="See the order").first.click()
+    follow(page, page.get_by_role("link", name="See the order").first)
     assert order(client) == NAMES
     names = page.locator(".tile .name bdi").all_inner_texts()
     assert [name.rpartition("/")[2] for name in names] == NAMES
 
-    page.get_by_role("link", name="Progress").click()
+    follow(page, page.get_by_role("link", name="Progress"))
     row = table_rows(page, "Table of curators")["local"]
     again = sum(one.repeats_id is not None for one in log)
     assert row["comparisons"] == str(len(log))

@@ -12,7 +12,7 @@ from core.collection import collection_digest, read_collection
 from core.data.pinned import open_pinned
 from core.files import read_json
 from tests.browser.conftest import Open, assert_accessible, take_picture, wait_for_pictures
-from tests.browser.stories import CLIPBOARD, animals, copy_command, run_command
+from tests.browser.stories import CLIPBOARD, animals, copy_command, follow, run_command
 from tests.curating import JSON, open_app
 
 pytestmark = pytest.mark.browser
@@ -20,7 +20,7 @@ Serve = Callable[[Flask], str]
 
 
 def go_to(page: Page, name: str) -> None:
-    page.get_by_role("navigation", name="Pages").get_by_role("link", name=name).click()
+    follow(page, page.get_by_role("navigation", name="Pages").get_by_role("link", name=name))
 
 
 def freeze(page: Page, button: str) -> None:
@@ -67,7 +67,9 @@ def test_freeze_prepare_change_one_thing_and_compare(
     page.get_by_label("Compare with").select_option(first["slug"])
     page.get_by_role("button", name="Compare", exact=True).click()
     expect(page.get_by_role("heading", name="1 removed")).to_be_visible()
-    gone, moved = page.locator(".changed").all()
+    changed = page.locator(".changed")
+    expect(changed).to_have_count(2)
+    gone, moved = changed.all()
     expect(gone).to_contain_text("dog/03.png")
     expect(moved).to_contain_text("cat/00.png")
     expect(moved.locator(".what")).to_have_text("cat → dog")
@@ -81,7 +83,7 @@ def test_freeze_prepare_change_one_thing_and_compare(
     assert listed[1] == first
     go_to(page, "Revisions")
     assert_accessible(page)
-    page.get_by_role("link", name=first["slug"]).click()
+    follow(page, page.get_by_role("link", name=first["slug"]))
     assert copy_command(page) == command
     assert "nothing to do" in run_command(command, tmp_path / "work")
 

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from core.files import read_json
 from curation_app.judging import Judge
 from tests.browser.conftest import Open, assert_accessible, take_picture, wait_for_pictures
-from tests.browser.stories import CLIPBOARD, copy_command, run_command
+from tests.browser.stories import CLIPBOARD, copy_command, follow, judge, run_command
 from tests.curating import JSON, app_of, open_app
 from tests.samplesets import animal, write_sample_set
 
@@ -40,21 +40,12 @@ def test_samples_are_ranked_approved_and_exported(
     address = serve(app)
     # The last answer of a class is that there is no pair left, of which the browser complains.
     page = open_page(f"{address}/rank/?label=cat", permissions=CLIPBOARD, failing=True)
-    expect(page.locator("#keys")).to_be_visible()
     # Ranked first: of each pair, the cat with the lower number wins.
-    for count in range(1, 7):
-        left, right = page.locator("#judge").evaluate(
-            "form => [Number(form.left.value), Number(form.right.value)]"
-        )
-        page.keyboard.press("ArrowLeft" if left < right else "ArrowRight")
-        if count < 6:
-            expect(page.locator("#status")).to_have_text(f"{count} judged")
-            page.wait_for_function(
-                "pair => [judge.left.value, judge.right.value].join() !== pair.join()",
-                arg=[left, right],
-            )
+    for _ in range(6):
+        left, right = (page.locator(f"[name={side}]").input_value() for side in ("left", "right"))
+        judge(page, "ArrowLeft" if int(left) < int(right) else "ArrowRight")
     expect(page.get_by_text("There is no pair left")).to_be_visible()
-    page.get_by_role("link", name="See the order").first.click()
+    follow(page, page.get_by_role("link", name="See the order").first)
     ranked = page.locator(".tile").evaluate_all("all => all.map(one => Number(one.dataset.id))")
     assert ranked == [1, 2, 3, 4]
 

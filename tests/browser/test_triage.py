@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Open, assert_accessible, take_picture
+from tests.browser.conftest import Open, assert_accessible, take_picture, wait_for_pictures
 from tests.curating import app_of, ids_in, make_collection, open_app
 
 pytestmark = pytest.mark.browser
@@ -21,7 +21,8 @@ def focused(page: Page) -> str:
 def test_triage_with_the_keyboard_alone(tmp_path: Path, serve: Serve, open_page: Open) -> None:
     app, client = open_app(make_collection(tmp_path / "pets", 3))
     page = open_page(serve(app))
-    expect(page.locator("#keys")).to_be_visible()
+    page.keyboard.press("k")
+    expect(page.locator("#status")).to_contain_text("go to one with an arrow key")
     page.keyboard.press("ArrowRight")
     assert focused(page) == "picture-1"
     for key in ("k", "r", "m", "4", "ArrowRight", "ArrowLeft"):
@@ -41,9 +42,7 @@ def test_triage_with_the_keyboard_alone(tmp_path: Path, serve: Serve, open_page:
     expect(page.locator("#picture-1")).to_have_attribute("data-state", "keep")
     page.locator("#picture-6").get_by_role("button", name="keep").click()
     expect(page.locator("#picture-6")).to_have_attribute("data-state", "keep")
-    page.wait_for_function(
-        "[...document.images].every((image) => image.complete && image.naturalWidth)"
-    )
+    wait_for_pictures(page)
     assert_accessible(page)
     assert ids_in(client.get("/?state=keep").text) == [1, 6]
 

@@ -12,7 +12,7 @@ from curation_app.store.engine import writing
 from curation_app.store.schema import actions as events
 from curation_app.store.schema import changes
 from tests.browser.conftest import Open, assert_accessible, take_picture
-from tests.browser.stories import animals, table_rows
+from tests.browser.stories import animals, follow, judge, table_rows
 from tests.curating import app_of
 from tests.sharing import PASSWORD, open_shared
 
@@ -24,7 +24,7 @@ def enter(page: Page, name: str) -> Page:
     """Log in through the form that every page leads to."""
     page.get_by_label("Name").fill(name)
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
+    follow(page, page.get_by_role("button", name="Log in"))
     expect(page.locator(".who")).to_have_text(name)
     return page
 
@@ -121,13 +121,9 @@ def test_two_rank_one_class_and_progress_tells_of_both(
     pages = {name: enter(open_page(address), name) for name in ("ada", "cleo")}
     for page in pages.values():
         page.goto(f"{address}/rank/?label=cat")
-    pairs = []
     for count in range(1, 5):
         for page in pages.values():
-            pairs.append(
-                {page.locator(f"[name={side}]").input_value() for side in ("left", "right")}
-            )
-            page.keyboard.press("ArrowLeft")
+            judge(page, "ArrowLeft")
             expect(page.locator("#status")).to_have_text(f"{count} judged")
     pages["cleo"].keyboard.press("u")
     expect(pages["cleo"].locator("#status")).to_contain_text("taken back")
@@ -137,9 +133,10 @@ def test_two_rank_one_class_and_progress_tells_of_both(
     assert log == ["ada", "cleo"] * 3 + ["ada"]
 
     page = pages["ada"]
-    press(page.goto(address) and page, 7, "k")
+    page.goto(address)
+    press(page, 7, "k")
     expect(page.locator("#picture-7")).to_have_attribute("data-state", "keep")
-    page.get_by_role("link", name="Progress").click()
+    follow(page, page.get_by_role("link", name="Progress"))
     rows = table_rows(page, "Table of curators")
     told = ("comparisons", "keep, maybe, reject", "Taken back")
     assert {name: tuple(row[one] for one in told) for name, row in rows.items()} == {
