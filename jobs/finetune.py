@@ -96,9 +96,12 @@ def _run(flags: FinetuneFlags) -> str | None:
         patience=Patience(rendezvous_s=flags.rendezvous_s, stall_s=flags.stall_s),
     )
     if ended.lora is None:
+        kept = "what is encoded is kept"
+        if ended.step:
+            kept = f"step {ended.step} of {flags.config.steps} is saved"
         return (
-            f"time is up after {duration(ended.spent_s)}: step {ended.step} of "
-            f"{flags.config.steps} is saved, and the same command goes on from there"
+            f"time is up after {duration(ended.spent_s)}: {kept}, and the same command goes on "
+            "from there"
         )
     return (
         f"LoRA: {ended.lora}\nmetrics: {out / 'metrics.jsonl'}\n"
@@ -165,6 +168,7 @@ def _check(flags: FinetuneFlags, cluster: Cluster) -> list[str]:
             f"{config.batch_size}: each micro-batch needs a picture; ask for fewer"
         )
     from core.pretrained.lora.base import describe_base
+    from core.pretrained.lora.encoded import DONE
     from core.pretrained.lora.forecast import cpu_tflops, forecast
     from core.pretrained.lora.run import LoraRun, check_claim
 
@@ -172,24 +176,37 @@ def _check(flags: FinetuneFlags, cluster: Cluster) -> list[str]:
     data = Path(config.data)
     if cluster.after and not data.exists():
         return [f"forecast: none before job {', '.join(cluster.after)} has made {data}"]
-    pictures = _count_pictures(flags)
+    pictures, captions, words = _count_pictures(flags)
     if not Path(config.pipeline).is_dir():
-        return [pictures, f"forecast: none before {config.pipeline} is fetched from the hub"]
+        return [words, f"forecast: none before {config.pipeline} is fetched from the hub"]
     source = describe_base(Path(config.pipeline))
     on_gpu = cluster.gpus_per_node > 0
     micro = -(-config.batch_size // (cluster.processes * flags.accumulate))
-    need = forecast(config, source, on_gpu=on_gpu, micro_batch=micro, accumulate=flags.accumulate)
+    encoded = flags.encoded or LoraRun(_out(flags)).encoded
+    there = (encoded / DONE).exists()
+    need = forecast(
+        config,
+        source,
+        on_gpu=on_gpu,
+        micro_batch=micro,
+        accumulate=flags.accumulate,
+        pictures=0 if there else pictures,
+        captions=0 if there else captions,
+    )
     require_disk(_out(flags), need.disk_bytes)
+    require_disk(encoded, 2 * need.encoded_bytes)  # in parts, and as a whole
     rate = flags.gpu_tflops if on_gpu else cpu_tflops()
-    return [pictures, _memory_words(need, micro, on_gpu), _hours_words(flags, cluster, need, rate)]
+    return [words, _memory_words(need, micro, on_gpu), _hours_words(flags, cluster, need, rate)]
 
 
-def _count_pictures(flags: FinetuneFlags) -> str:
+def _count_pictures(flags: FinetuneFlags) -> tuple[int, int, str]:
+    """Pictures, captions, and both in words."""
     from core.pretrained.lora.pictures import training_pictures
 
     shown = training_pictures(flags.config)
     captions = len({picture.caption for picture in shown})
-    return f"pictures: {len(shown):,} with {captions:,} captions, such as {shown[0].caption!r}"
+    words = f"pictures: {len(shown):,} with {captions:,} captions, such as {shown[0].caption!r}"
+    return len(shown), captions, words
 
 
 def _memory_words(need: "LoraForecast", micro: int, on_gpu: bool) -> str:
@@ -203,11 +220,15 @@ def _memory_words(need: "LoraForecast", micro: int, on_gpu: bool) -> str:
 
 def _hours_words(flags: FinetuneFlags, cluster: Cluster, need: "LoraForecast", rate: float) -> str:
     left = max(0, flags.config.steps - _steps_done(flags))
-    hours = need.hours(left, rate, cluster.processes)
+    training = need.hours(left, rate, cluster.processes)
+    encoding = need.encoding_hours(rate, cluster.processes)
+    hours = encoding + training
+    first = f"{duration(encoding * 3600)} of encoding, " if encoding else ""
     words = (
-        f"forecast: {duration(hours * 3600)} for {left:,} steps of {need.operations / 1e12:.3g} "
-        f"TFLOP at {rate:.3g} TFLOP/s a process, {int(hours * 60 / cluster.minutes)} requeues, "
-        f"{need.disk_bytes / 2**20:,.0f} MiB of checkpoints"
+        f"forecast: {first}{duration(training * 3600)} for {left:,} steps of "
+        f"{need.operations / 1e12:.3g} TFLOP at {rate:.3g} TFLOP/s a process, "
+        f"{int(hours * 60 / cluster.minutes)} requeues, "
+        f"{(need.disk_bytes + need.encoded_bytes) / 2**20:,.0f} MiB on disk"
     )
     if cluster.gpus_per_node:
         words += f", {hours * cluster.processes:.3g} GPU-hours"

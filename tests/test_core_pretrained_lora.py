@@ -8,6 +8,7 @@ import torch
 
 from core.errors import UserError
 from core.files import digest_file
+from core.pretrained.lora import parts
 from core.pretrained.lora.config import LoraConfig
 from core.pretrained.lora.forecast import forecast
 from core.pretrained.lora.loop import finetune
@@ -40,6 +41,15 @@ SDXL = {
     "projection_class_embeddings_input_dim": 2816,
 }
 """SDXL's own."""
+SDXL_VAE = {
+    "_class_name": "AutoencoderKL",
+    "latent_channels": 4,
+    "block_out_channels": [128, 256, 512, 512],
+    "down_block_types": ["DownEncoderBlock2D"] * 4,
+    "up_block_types": ["UpDecoderBlock2D"] * 4,
+    "layers_per_block": 2,
+    "sample_size": 1024,
+}
 
 
 class Clock:
@@ -135,10 +145,11 @@ def test_what_it_learnt_loads_in_plain_diffusers_in_both_formats(pipeline, pictu
 def test_out_of_time_and_resumed_it_ends_with_the_same_bytes(sd, pictures, tmp_path, changes):
     config = small(sd, pictures, steps=5, checkpoint_every=4, **changes)
     finetune(config, tmp_path / "straight", cpu=True)
+    encoded = LoraRun(tmp_path / "straight").encoded
     calls = 0
     while True:
         budget = Budget(1.0, Clock(1200.0))
-        ended = finetune(config, tmp_path / "broken", cpu=True, budget=budget)
+        ended = finetune(config, tmp_path / "broken", cpu=True, budget=budget, encoded=encoded)
         calls += 1
         if ended.lora is not None:
             break
@@ -147,7 +158,25 @@ def test_out_of_time_and_resumed_it_ends_with_the_same_bytes(sd, pictures, tmp_p
     assert calls > 1
     assert files(tmp_path / "broken") == files(tmp_path / "straight")
     assert losses(tmp_path / "broken") == losses(tmp_path / "straight")
-    assert finetune(config, tmp_path / "broken", cpu=True).lora == ended.lora  # nothing to do
+    again = finetune(config, tmp_path / "broken", cpu=True, encoded=encoded)
+    assert again.lora == ended.lora  # nothing to do
+
+
+@pytest.mark.slow
+def test_time_that_is_up_while_pictures_are_encoded_leaves_what_is_encoded(
+    sd, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(parts, "_PICTURES_IN_PART", (1, 1))
+    config = small(sd, tiny_pictures(tmp_path / "four", per_class=2), steps=1)
+    run, made = LoraRun(tmp_path / "run"), []
+    while not run.encoded.exists():
+        ended = finetune(config, run.root, cpu=True, budget=Budget(1.0, Clock(1000.0)))
+        made.append(len(list(run.root.glob(".encoded-parts/*-*"))))
+        assert ended.step == 0 or run.encoded.exists()
+    assert made == [2, 4, 0]  # of four pictures and one of captions; the whole then has them
+    assert finetune(config, run.root, cpu=True).lora
+    finetune(config, tmp_path / "straight", cpu=True)
+    assert files(run.root) == files(tmp_path / "straight")
 
 
 @pytest.mark.slow
@@ -261,7 +290,7 @@ def sdxl_source(tmp_path):
         variant=None,
         numbers={"unet": 2_567_463_684, "text_encoder": 123_060_480, "vae": 83_653_863},
         denoiser=SDXL,
-        vae={"block_out_channels": [128, 256, 512, 512], "latent_channels": 4},
+        vae=SDXL_VAE,
         licence=None,
     )
 
@@ -281,6 +310,12 @@ def test_the_forecast_of_sdxl_without_a_gpu_and_without_its_weights(tmp_path):
     assert 5e9 < less.peak_bytes < 9e9
     assert less.operations == pytest.approx(plain.operations * 4 / 3)
     assert less.hours(1000, 100) > plain.hours(1000, 100) > plain.hours(1000, 300)
+    assert plain.encoding_hours(100) == 0
+    encoding = forecast(config, source, on_gpu=True, micro_batch=1, pictures=1000, captions=8)
+    # About 4.5 TFLOP for 1024 × 1024, twice for the mirror image, at a third of the rate.
+    assert encoding.encoding_hours(100) * 3600 == pytest.approx(270, rel=0.2)
+    assert encoding.encoding_hours(100, 2) == encoding.encoding_hours(100) / 2
+    assert encoding.encoded_bytes == pytest.approx(1000 * 2 * 2 * 4 * 128 * 128, rel=0.02)
 
 
 def test_the_clock_of_a_process_began_with_it():

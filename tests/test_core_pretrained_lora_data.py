@@ -14,14 +14,15 @@ from core.data.prepare import PrepareConfig, prepare
 from core.errors import UserError
 from core.files import exclusive
 from core.images import png_bytes
+from core.pretrained.lora import parts
 from core.pretrained.lora.base import describe_base, open_base
 from core.pretrained.lora.batches import Batches
-from core.pretrained.lora.buckets import bucket_sizes, nearest_size
+from core.pretrained.lora.buckets import brought_to, bucket_sizes, nearest_size
 from core.pretrained.lora.captions import caption_of, check_template
 from core.pretrained.lora.encoded import open_encoded
-from core.pretrained.lora.encoding import brought_to, encoded_dataset
+from core.pretrained.lora.encoding import Interrupted, encoded_dataset
 from core.pretrained.lora.pictures import training_pictures
-from core.training.stopping import Stopped
+from core.training.processes import Processes
 from tests.finetuning import small, tiny_pictures
 from tests.pipelines import tiny_sd, tiny_sdxl
 
@@ -41,7 +42,9 @@ def pictures(tmp_path_factory):
 
 def encode(config, folder):
     source = describe_base(Path(config.pipeline))
-    return encoded_dataset(config, source, lambda: open_base(source, "fp32"), folder, device=CPU)
+    return encoded_dataset(
+        config, source, lambda: open_base(source, "fp32"), folder, processes=Processes.alone(CPU)
+    )
 
 
 def test_shapes_have_about_one_area_and_every_picture_its_own():
@@ -112,30 +115,74 @@ def test_the_same_pictures_give_the_same_bytes_wherever_they_lie(pipeline, pictu
         open_encoded(tmp_path / "a", verify=True)
 
 
-def test_a_stop_while_encoding_leaves_nothing_and_a_killed_ones_rest_goes(
-    pipeline, pictures, tmp_path
-):
-    config, source = small(pipeline, pictures), describe_base(pipeline)
-    calls = iter([0, 0, 2])
+@pytest.fixture
+def parts_of_four(monkeypatch):
+    monkeypatch.setattr(parts, "_PICTURES_IN_PART", (4, 4))
 
-    def begin(asked):
-        opened = open_base(source, "fp32")
+
+def encode_until(config, folder, answers):
+    """Encode while `answers` (to whether it should stop) last; parts that were there before."""
+    source, there = describe_base(Path(config.pipeline)), parts_in(folder)
+    asked = iter(answers)
+    with pytest.raises(Interrupted) as stopped:
         encoded_dataset(
-            config, source, lambda: opened, tmp_path / "encoded", device=CPU, asked=asked
+            config,
+            source,
+            lambda: open_base(source, "fp32"),
+            folder,
+            processes=Processes.alone(CPU),
+            asked=lambda: next(asked),
         )
+    assert stopped.value.urgency == 2
+    assert not folder.exists()
+    return there
 
+
+def parts_in(folder):
+    found = folder.with_name(f".{folder.name}-parts").glob("*-*")
+    return {path.name: path.stat().st_mtime_ns for path in found}
+
+
+def test_what_is_encoded_stays_when_it_is_stopped_and_ends_as_if_it_had_not_been(
+    pipeline, pictures, parts_of_four, tmp_path
+):
+    config, folder = small(pipeline, pictures), tmp_path / "encoded"
     for name in (".encoded.abcd_123.tmp", ".encoded.v2.abcd_123.tmp"):
         (tmp_path / name).mkdir()
-    with pytest.raises(Stopped, match="SIGTERM"):
-        begin(lambda: next(calls))
+    # Asked before each picture and after each part: five times a part.
+    encode_until(config, folder, [0] * 7 + [2])
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        *(".encoded-lock", ".encoded.v2.abcd_123.tmp")
+        *(".encoded-lock", ".encoded-parts", ".encoded.v2.abcd_123.tmp")
     ]
-    with (
-        exclusive(tmp_path / ".encoded-lock"),
-        pytest.raises(Stopped),  # and so does one that waits for another
-    ):
-        begin(lambda: 2)
+    first = parts_in(folder)
+    assert len(first) == 1
+    (tmp_path / ".encoded-parts" / ".pictures-12.abcd_123.tmp").mkdir()  # as a killed one leaves it
+    encode_until(config, folder, [0] * 15 + [2])
+    second = parts_in(folder)
+    assert len(second) == 4
+    assert first.items() <= second.items()
+    with exclusive(tmp_path / ".encoded-lock"):
+        encode_until(config, folder, [2])  # one that waits for another stops, too
+    digest = encode(config, folder).digest
+    assert not parts_in(folder)
+    assert digest == encode(config, tmp_path / "undisturbed").digest
+
+
+def test_a_picture_that_changed_meanwhile_is_encoded_anew_with_its_part_alone(
+    pipeline, parts_of_four, tmp_path
+):
+    data = tiny_pictures(tmp_path / "data")
+    config, folder = small(pipeline, data), tmp_path / "encoded"
+    encode_until(config, folder, [0] * 17 + [2])
+    before = parts_in(folder)
+    (data / "cat" / "1.png").write_bytes((data / "fish" / "1.png").read_bytes())
+    encode_until(small(pipeline, data, caption="one {label}"), folder, [0] * 4 + [2])
+    after = parts_in(folder)
+    assert len(before) == 3
+    assert len(after) == 4  # the old one goes when all is done
+    assert before.items() <= after.items()
+    digest = encode(config, folder).digest
+    assert digest == encode(config, tmp_path / "undisturbed").digest
 
 
 def test_what_cannot_be_read_is_named_and_left_out(pipeline, tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from core.pretrained.lora.encoded import open_encoded
 from core.pretrained.lora.run import LoraRun
 from core.training.record import read_metrics
 from jobs import finetune
@@ -54,8 +55,8 @@ def test_the_plan_tells_pictures_memory_and_hours(here, capsys):
     said = capsys.readouterr().out
     assert "pictures: 8 with 4 captions, such as 'a very small cat'" in said
     assert "memory of a process: about 0.7 GiB (weights" in said
-    assert "for 1,000 steps of" in said
-    assert "MiB of checkpoints; with --max-hours," in said
+    assert re.search(r"forecast: \S+ s of encoding, .* for 1,000 steps of", said)
+    assert "MiB on disk; with --max-hours," in said
     assert not (here / "runs").exists()
 
 
@@ -89,6 +90,8 @@ def test_two_processes_train_what_one_does(here):
         assert done.returncode == 0, done.stderr
     one, two = ([row["loss"] for row in read_metrics(LoraRun(here / out).metrics)]
                 for out in ("one", "two"))  # fmt: skip
+    digests = [open_encoded(LoraRun(here / out).encoded).digest for out in ("one", "two")]
+    assert digests[0] == digests[1]  # whoever made which part
     assert len(one) == 3
     assert two == pytest.approx(one, rel=1e-5)
     newest = max((here / "launches").glob("2*"))

@@ -67,9 +67,10 @@ def ours(config: LoraConfig, folder: Path) -> Callable[[], object]:
     """A step of Menagerie's."""
     source = describe_base(Path(config.pipeline))
     pipeline = open_base(source, "fp32")
-    encoded = encoded_dataset(config, source, lambda: pipeline, folder, device=CPU)
+    alone = Processes.alone(CPU)
+    encoded = encoded_dataset(config, source, lambda: pipeline, folder, processes=alone)
     state = new_state(config, pipeline, CPU)
-    stepper = LoraStepper(config, encoded, pipeline, state, Processes.alone(CPU))
+    stepper = LoraStepper(config, encoded, pipeline, state, alone)
 
     def step() -> object:
         with fast_kernels(CPU):

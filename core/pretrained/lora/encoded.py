@@ -100,6 +100,11 @@ def facts_of(
     return facts | {"digest": digest_of(facts)}
 
 
+def read_items(path: Path) -> list[EncodedItem]:
+    """The rows of an items.jsonl."""
+    return [_item(json.loads(row)) for row in path.read_text(encoding="utf-8").splitlines()]
+
+
 def open_encoded(folder: Path, *, verify: bool = False) -> Encoded:
     """Open an encoded dataset; with `verify`, the digests of its files are checked.
 
@@ -115,8 +120,7 @@ def open_encoded(folder: Path, *, verify: bool = False) -> Encoded:
         path = folder / name
         if not path.is_file() or (verify and digest_file(path) != digest):
             raise UserError(f"{path} is missing or was altered: remove {folder} and run again")
-    rows = (folder / "items.jsonl").read_text(encoding="utf-8").splitlines()
-    items = tuple(_item(json.loads(row)) for row in rows)
+    items = tuple(read_items(folder / "items.jsonl"))
     counts = Counter(item.size_wh for item in items)
     latents = {}
     for size, count in sorted(counts.items()):

@@ -32,6 +32,8 @@ _RECOMPUTED = ("ResnetBlock2D", "BasicTransformerBlock")
 _RESERVE_BYTES = 700 * 2**20
 """For libraries, kernels and fragments."""
 _TOKENS = 77
+_FULL_PRICE = 3
+"""How many times an operation's time float32 takes on a GPU, where the rate is half precision's."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,9 +50,13 @@ class LoraForecast:
     """Of a step of the whole batch: two for each multiplication."""
     calls: int
     """Kernels that one process launches in a step."""
+    encoding_operations: float
+    """Of encoding all pictures, their mirror images and captions; on a GPU in half precision's
+    coin."""
+    encoded_bytes: int
+    """On disk, of pictures and captions that are encoded."""
     disk_bytes: int
-    """Checkpoints that are kept, the one being written, and the result; without the encoded
-    pictures."""
+    """Checkpoints that are kept, the one being written, and the result."""
 
     @property
     def peak_bytes(self) -> int:
@@ -62,6 +68,10 @@ class LoraForecast:
         computing = self.operations / (tflops * 1e12 * processes)
         return steps * (computing + self.calls * _CALL_S) / 3600
 
+    def encoding_hours(self, tflops: float, processes: int = 1) -> float:
+        """Hours until the pictures are encoded, by as many processes."""
+        return self.encoding_operations / (tflops * 1e12 * processes) / 3600
+
 
 def forecast(
     config: LoraConfig,
@@ -70,8 +80,13 @@ def forecast(
     on_gpu: bool,
     micro_batch: int,
     accumulate: int = 1,
+    pictures: int = 0,
+    captions: int = 0,
 ) -> LoraForecast:
-    """Predict for pictures of the training's resolution; `micro_batch` of them at a time."""
+    """Predict for pictures of the training's resolution; `micro_batch` of them at a time.
+
+    pictures, captions: how many are still to be encoded.
+    """
     half = config.precision in ("bf16", "fp16") or (on_gpu and config.precision == "auto")
     size = 2 if half else 4
     counts = source.numbers
@@ -79,12 +94,18 @@ def forecast(
     held = trained if on_gpu else tuple(counts)
     walked = _walked(config, source, micro_batch=micro_batch, half=half, whole_attention=not on_gpu)
     micro_batches = config.batch_size / micro_batch
+    told = sum(counts.get(name, 0) for name in ("text_encoder", "text_encoder_2"))
+    encoding = 2 * pictures * _encoder_operations(config, source) if pictures else 0.0
+    encoding += 2 * told * _TOKENS * captions
     return LoraForecast(
         weights_bytes=sum(counts.get(name, 0) for name in held) * size,
         adapters=walked.adapters,
         activation_bytes=walked.kept_bytes,
         operations=walked.operations * micro_batches,
         calls=_CALLS_OF_LAYER * walked.layers * accumulate,
+        encoding_operations=encoding * (_FULL_PRICE if on_gpu else 1),
+        encoded_bytes=pictures * _latent_bytes(config, source)
+        + captions * 2 * _TOKENS * int(source.denoiser.get("cross_attention_dim") or 768),
         disk_bytes=12 * walked.adapters * (config.keep_checkpoints + 1) + 8 * walked.adapters,
     )
 
@@ -99,6 +120,24 @@ def cpu_tflops() -> float:
         made += 1
     rate = made * 2 * 1024**3 / (time.perf_counter() - begun)
     return _CPU_SHARE * rate / 1e12
+
+
+def _encoder_operations(config: LoraConfig, source: PipelineSource) -> float:
+    """Of encoding one picture."""
+    import diffusers
+
+    side = config.resolution_px or source.size_px
+    with torch.device("meta"):
+        vae = getattr(diffusers, source.vae["_class_name"]).from_config(source.vae)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            vae.encode(torch.empty(1, int(source.vae.get("in_channels", 3)), side, side))
+    return float(counter.get_total_flops())
+
+
+def _latent_bytes(config: LoraConfig, source: PipelineSource) -> int:
+    """Of one picture and its mirror image, in half precision."""
+    side = (config.resolution_px or source.size_px) // source.scale
+    return 2 * 2 * int(source.vae.get("latent_channels", 4)) * side * side
 
 
 class _Walked(NamedTuple):

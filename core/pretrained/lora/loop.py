@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from core.pretrained.lora.adapters import check_targets
 from core.pretrained.lora.base import describe_base, open_base
 from core.pretrained.lora.config import LoraConfig
 from core.pretrained.lora.encoded import DONE, Encoded, open_encoded
-from core.pretrained.lora.encoding import encoded_dataset
+from core.pretrained.lora.encoding import Interrupted, encoded_dataset
 from core.pretrained.lora.result import save_result
 from core.pretrained.lora.run import (
     LoraRun,
@@ -30,7 +30,7 @@ from core.pretrained.lora.run import (
 from core.pretrained.lora.step import LoraStepper, new_state
 from core.pretrained.lora.validation import Validation
 from core.pretrained.text_to_image.opening import fetch_pipeline
-from core.pretrained.text_to_image.source import PipelineSource, folder_digest
+from core.pretrained.text_to_image.source import PipelineSource
 from core.progress import progress
 from core.training.arithmetic import fast_kernels, use_bf16
 from core.training.budget import Budget
@@ -90,7 +90,7 @@ def finetune(
                 contextlib.ExitStack() as held,
             ):
                 begun = _Beginning(run, config, encoded or run.encoded, processes)
-                step = _first_step(processes, begun, held, wish)
+                step = begun.first_step(held, _Asked(budget, wish))
                 while step is not None:
                     trainer = _Trainer(begun, step=step, accumulate=accumulate, budget=budget)
                     try:
@@ -103,6 +103,10 @@ def finetune(
                     if over:
                         processes.from_first(trainer.save_result)
                     del trainer  # Its memory is needed for the next.
+        except Interrupted as interrupted:
+            if interrupted.urgency != _OUT_OF_TIME:
+                saved = max(run.steps_saved(), default=0)
+                raise Stopped(signal_of(interrupted.urgency), saved) from None
         except ProcessTrouble as trouble:
             if urgency := wish():
                 saved = max(run.steps_saved(), default=0)
@@ -134,21 +138,40 @@ class _Beginning:
         )
         self._opened: Any = None
 
-    def begin(self, held: contextlib.ExitStack, wish: StopWish) -> int | None:
-        """Lock the folder and make it this run's, encode the pictures; the step to go on from, or
-        None when it is done."""
+    def first_step(self, held: contextlib.ExitStack, asked: Callable[[], int]) -> int | None:
+        """Encode the pictures, in all processes; the step to go on from, or None when it is done.
+
+        Interrupted when asked.
+        """
+        if not self.processes.from_first(lambda: self._begin(held)):
+            return None
+        encoded_dataset(
+            self.config,
+            self.source,
+            self.open,
+            self._encoded,
+            processes=self.processes,
+            asked=asked,
+        )
+        step: int | None = self.processes.from_first(self._claim)
+        return step
+
+    def _begin(self, held: contextlib.ExitStack) -> bool:
+        """Lock the folder; whether there is anything to do or to check."""
         run, config = self.run, self.config
         held.enter_context(exclusive(run.root))
         check_claim(run, config)
         if run.lora.exists() and not self._encoded.exists():
             print(f"{run.lora} is finished already: nothing to do")
-            return None
+            return False
         if not (self._encoded / DONE).exists():  # what is wrong shows before the long work
             check_targets(self.open().unet, config)
-        encoded = encoded_dataset(
-            config, self.source, self.open, self._encoded, device=self.processes.device, asked=wish
-        )
-        claim(run, config, encoded, model_facts(self.source))
+        return True
+
+    def _claim(self) -> int | None:
+        """Make the folder this run's; the step to go on from, or None when it is done."""
+        run, config = self.run, self.config
+        claim(run, config, self.encoded(), model_facts(self.source))
         if run.lora.exists():
             print(f"{run.lora} is finished already: nothing to do")
             return None
@@ -173,22 +196,19 @@ class _Beginning:
         return open_encoded(self._encoded)
 
 
-def _first_step(
-    processes: Processes, begun: _Beginning, held: contextlib.ExitStack, wish: StopWish
-) -> int | None:
-    """What `begin` gives, in all processes; so does a stop while it encodes."""
+class _Asked:
+    """How urgently to stop while pictures are encoded: a signal, or time that is up."""
 
-    def work() -> dict[str, int | None]:
-        try:
-            return {"step": begun.begin(held, wish)}
-        except Stopped as stopped:
-            return {"signal": stopped.signal_number}
+    def __init__(self, budget: Budget, wish: StopWish) -> None:
+        self._budget, self._wish = budget, wish
+        self._before: float | None = None
 
-    outcome = processes.from_first(work)
-    if "signal" in outcome:
-        raise Stopped(outcome["signal"], max(begun.run.steps_saved(), default=0))
-    step: int | None = outcome["step"]
-    return step
+    def __call__(self) -> int:
+        now = time.perf_counter()
+        if self._before is not None:
+            self._budget.lasted("encoding", now - self._before)
+        self._before = now
+        return _OUT_OF_TIME if self._budget.short_of("encoding") else self._wish()
 
 
 class _Trainer:
@@ -339,7 +359,7 @@ def chosen_precision(config: LoraConfig, device: torch.device) -> Half:
 def model_facts(source: PipelineSource) -> dict[str, Any]:
     """By what a run knows its pipeline again."""
     licence: Mapping[str, str] = {"licence": source.licence} if source.licence else {}
-    return {"digest": folder_digest(source.folder), "class": source.class_name, **licence}
+    return {"digest": source.digest, "class": source.class_name, **licence}
 
 
 def _require_pictures_for_all(config: LoraConfig, processes: int, accumulate: int) -> None:

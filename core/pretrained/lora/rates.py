@@ -33,11 +33,11 @@ def find_rate(
     source = describe_base(fetch_pipeline(config.pipeline, config.revision)[0])
     precision = chosen_precision(config, device)
     pipeline = open_base(source, precision)
+    alone = Processes.alone(device)
     dataset = encoded_dataset(
-        config, source, lambda: pipeline, encoded or run.encoded, device=device
+        config, source, lambda: pipeline, encoded or run.encoded, processes=alone
     )
     state = new_state(config, pipeline, device, fp16=precision == "fp16")
-    alone = Processes.alone(device)
     stepper = LoraStepper(config, dataset, pipeline, state, alone, accumulate=accumulate)
     found = sweep_rates(
         lambda factor: float(stepper.step(factor)[0]),

@@ -8,7 +8,7 @@ from core.pretrained.lora.config import LoraConfig
 from core.pretrained.lora.encoded import Encoded
 from core.pretrained.lora.formats import save_adapters
 from core.pretrained.lora.run import LoraRun, LoraState
-from core.pretrained.text_to_image.source import PipelineSource, folder_digest
+from core.pretrained.text_to_image.source import PipelineSource
 from core.training.record import read_metrics
 
 _CARD = """---
@@ -59,7 +59,7 @@ def save_result(
     """Write `lora/`, whole or not at all."""
     facts = {
         "data_digest": encoded.digest,
-        "pipeline_digest": folder_digest(source.folder),
+        "pipeline_digest": source.digest,
         "steps": str(state.step),
         "licence": encoded.licence,
     }

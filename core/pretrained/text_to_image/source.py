@@ -1,6 +1,7 @@
 """What a pipeline's folder says of itself, read without torch: class, weights, sizes."""
 
 import dataclasses
+import functools
 import json
 import math
 import re
@@ -40,6 +41,11 @@ class PipelineSource:
     """Config of the autoencoder; empty when there is none we know."""
     licence: str | None
     """What the model's card says."""
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 over its files, as they are when it is first asked for."""
+        return folder_digest(self.folder)
 
     @property
     def scale(self) -> int:

@@ -34,7 +34,7 @@ from core.pretrained.text_to_image.lorafiles import (
 )
 from core.pretrained.text_to_image.memory import Drawn, Offload, Switches
 from core.pretrained.text_to_image.schedulers import check_scheduler
-from core.pretrained.text_to_image.source import PipelineSource, describe_pipeline, folder_digest
+from core.pretrained.text_to_image.source import PipelineSource, describe_pipeline
 from core.progress import progress
 from core.sampleparts import ShardedPictures, complete
 from core.sampleset import Sample, SampleSet, finish_sample_set, read_png, sample_png, write_shard
@@ -160,7 +160,7 @@ class TextToImageParts(ShardedPictures):
         if self.local is None:
             named = {"name": self.config.pipeline, "revision": self.config.revision}
             return {"pipeline": named, **worn, **self._origin}
-        return {**_model(self.local, folder_digest(self.local.folder)), **worn, **self._origin}
+        return {**_model(self.local, self.local.digest), **worn, **self._origin}
 
     @functools.cached_property
     def _place(self) -> str:
@@ -187,7 +187,7 @@ class TextToImageParts(ShardedPictures):
             loras, worn = self._fetched_loras(source, opened)
             switches = self._switches(source, opened)
             if opened is None:
-                parents = {} if commit is None else _model(source, folder_digest(folder))
+                parents = {} if commit is None else _model(source, source.digest)
                 arithmetic = {"precision": switches.precision, "tile_px": switches.tile_px}
                 facts = {"commit": commit, "arithmetic": arithmetic, "parents": parents | worn}
                 write_json(path, facts)
