@@ -327,3 +327,9 @@ def test_the_clock_of_a_process_began_with_it():
     assert not budget.short_of("step")
     budget.lasted("checkpoint", 1.0)
     assert budget.short_of("step")
+    assert not budget.short_of("look")
+    budget.expect("look", 4.0)
+    assert budget.short_of("look")
+    budget.lasted("look", 2.0)  # what was timed counts, whatever was expected
+    budget.expect("look", 4.0)
+    assert not budget.short_of("look")

@@ -19,6 +19,7 @@ class Budget:
         self._limit_s = None if hours is None else hours * 3600
         self._clock = clock or _clock_of_process()
         self._slowest: dict[str, float] = {}
+        self._expected: dict[str, float] = {}
 
     @property
     def spent_s(self) -> float:
@@ -28,6 +29,14 @@ class Budget:
     def lasted(self, what: str, seconds: float) -> None:
         """Note how long something took that may come again."""
         self._slowest[what] = max(seconds, self._slowest.get(what, 0.0))
+
+    def slowest_s(self, what: str) -> float:
+        """The longest that something took so far; before, what was expected, else 0."""
+        return self._slowest.get(what, self._expected.get(what, 0.0))
+
+    def expect(self, what: str, seconds: float) -> None:
+        """Say how long something is likely to take that was never timed."""
+        self._expected[what] = seconds
 
     def timed(self, what: str, work: Callable[[], object]) -> None:
         """Do something and note how long it took."""
@@ -39,8 +48,8 @@ class Budget:
         """Whether there is no time left for one more of these, and a checkpoint after it."""
         if self._limit_s is None:
             return False
-        saving = max(_LEAST_S, _MARGIN * self._slowest.get("checkpoint", 0.0))
-        return self.spent_s + self._slowest.get(what, 0.0) + saving > self._limit_s
+        saving = max(_LEAST_S, _MARGIN * self.slowest_s("checkpoint"))
+        return self.spent_s + self.slowest_s(what) + saving > self._limit_s
 
 
 def _clock_of_process() -> Callable[[], float]:

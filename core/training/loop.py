@@ -5,12 +5,8 @@ one (rank 0) writes and speaks; what it does alone, `Processes.from_first` has t
 """
 
 import contextlib
-import math
 from pathlib import Path
-from statistics import fmean
 from typing import Literal
-
-import torch
 
 from core.data.pinned import PinnedDataset
 from core.errors import UserError
@@ -34,7 +30,6 @@ from core.training.selection import prune_best
 from core.training.step import Stepper, new_state
 from core.training.stopping import Stopped, StopWish, signal_of, stop_wishes
 from core.training.trial import agreed_accumulate
-from core.training.usage import memory_in_use_bytes
 from core.training.utilisation import Utilisation
 
 _PATIENCE = Patience()
@@ -166,40 +161,23 @@ class _Trainer:
                 if state.step in self.snapshots:
                     self.processes.from_first(lambda: save_snapshot(state, config, self.run))
                 if state.step % config.log_every == 0 or state.step == config.steps:
-                    bar.set_postfix_str(self._log(rec, speed))
+                    words = self.judge.log(rec, state, lambda: self._figures(speed))
+                    bar.set_postfix_str(words)
                 self._save_or_stop(rec, urgency)
                 over = self._look(rec)
             return over or state.step == config.steps
 
-    def _log(self, record: Record | None, speed: Speed) -> str:
-        """Write a row for the steps since the last one; a short form for the progress bar."""
-        words: str = self.judge.judged(lambda: self._row(record, speed))
-        self.state.unlogged.clear()
-        return words
-
-    def _row(self, record: Record | None, speed: Speed) -> str:
-        assert record
+    def _figures(self, speed: Speed) -> dict[str, float]:
+        """What stands in a row of metrics beside loss and memory."""
         state, config = self.state, self.config
-        losses, norms = self._unlogged(record)
         images_per_s = speed.images_per_s(state.step, config.batch_size)
-        figures = {
-            "loss": fmean(losses),
-            "gradient_norm": fmean(norms),
-            "learning_rate": config.learning_rate
-            * self.stepper.rate
-            * rate_share(config, state.step - 1),
+        share = rate_share(config, state.step - 1)
+        return {
+            "learning_rate": config.learning_rate * self.stepper.rate * share,
             "images_per_s": images_per_s,
             **self.utilisation.figures(images_per_s),
-            "memory_gib": round(memory_in_use_bytes(self.processes.device) / 2**30, 3),
             **{LOGGED + layer: float(n) for layer, n in self.stepper.layer_norms.items()},
         }
-        record.add(state.step, figures)
-        return f"loss {figures['loss']:.4f}, {images_per_s:.0f} images/s"
-
-    def _unlogged(self, record: Record) -> tuple[list[float], list[float]]:
-        state = self.state
-        scale = state.scaler.get_scale() if state.scaler else None
-        return self.judge.figures(state.unlogged, record, step=state.step, scale=scale)
 
     def _save_or_stop(self, record: Record | None, urgency: int) -> None:
         """A checkpoint at its interval, at the end, and before a stop that was asked for."""
@@ -214,11 +192,7 @@ class _Trainer:
     def _save(self, record: Record | None) -> None:
         """Keep the state, if all is well with it."""
         assert record
-        if self.state.unlogged:
-            self._unlogged(record)
-        weights = [weight.detach().sum() for weight in self.state.unet.parameters()]
-        if not math.isfinite(float(torch.stack(weights).sum())):
-            self.judge.go_back(self.state.step, "a weight is no longer finite")
+        self.judge.check(record, self.state, self.state.unet.parameters())
         save_checkpoint(self.state, self.run, keep=self.config.keep_checkpoints)
         prune_best(self.run, record.rows, self.config)
 

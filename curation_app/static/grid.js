@@ -267,8 +267,12 @@ document.addEventListener("submit", (event) => {
   }
 });
 
+// It tells of changes alone, and the end may still be near when a page was put below: asked anew.
 if (grid && "IntersectionObserver" in window) {
-  new IntersectionObserver((entries) => {
-    if (entries.some((entry) => entry.isIntersecting)) more();
-  }, { rootMargin: "800px" }).observe(pages);
+  const end = new IntersectionObserver(async (entries) => {
+    if (!entries.some((entry) => entry.isIntersecting) || !(await more())) return;
+    end.unobserve(pages);
+    end.observe(pages);
+  }, { rootMargin: "800px" });
+  end.observe(pages);
 }

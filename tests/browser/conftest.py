@@ -108,6 +108,11 @@ def wait_for_pictures(page: Page) -> None:
     )
 
 
+def wait_for_sound(page: Page) -> None:
+    """Until the page's first sound can be played, as far as it is known yet."""
+    page.wait_for_function("() => document.querySelector('audio').readyState >= 1")
+
+
 def take_picture(page: Page, name: str) -> None:
     """Keep a screenshot where MENAGERIE_SCREENSHOTS says so, for people to look at."""
     folder = os.environ.get("MENAGERIE_SCREENSHOTS")

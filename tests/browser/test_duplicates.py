@@ -8,6 +8,7 @@ from flask import Flask
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Open, assert_accessible, take_picture, wait_for_pictures
+from tests.browser.stories import follow
 from tests.curating import ids_in, open_app, post
 from tests.photos import plant_copies, plant_equals
 from tests.test_curation_app_quality import plant_bias
@@ -74,7 +75,7 @@ def test_copies_are_found_merged_taken_back_and_merged_again(
     assert_accessible(page)
     page.get_by_role("button", name="Take out").first.click()
     expect(page.locator(".group")).to_have_count(2)
-    page.get_by_role("link", name="told apart").click()
+    follow(page, page.get_by_role("link", name="told apart"))
     assert_accessible(page)
     page.get_by_role("button", name="They may be copies").click()
     expect(page.get_by_text("No pictures were told apart")).to_be_visible()

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from core.pretrained.listening.folder import ListenConfig, listen_to_files
-from tests.browser.conftest import Open, assert_accessible
+from tests.browser.conftest import Open, assert_accessible, wait_for_pictures, wait_for_sound
 from tests.hearing import write_call, write_tagger
 
 pytestmark = pytest.mark.browser
@@ -20,8 +21,9 @@ def test_the_sound_plays_in_the_page(tmp_path: Path, open_page: Open, scheme: st
     page_path = listen_to_files(config, tmp_path / "heard")[0].folder / "timeline.html"
     page = open_page(page_path.as_uri(), color_scheme=scheme)
     player = page.locator("audio")
-    page.wait_for_function("document.querySelector('audio').readyState >= 1")
+    wait_for_sound(page)
     assert player.evaluate("player => player.duration") == pytest.approx(2.0, abs=0.01)
-    assert page.get_by_role("cell", name="Dog").is_visible()
+    expect(page.get_by_role("cell", name="Dog")).to_be_visible()
+    wait_for_pictures(page)
     assert page.locator("figure.plot img").evaluate("image => image.naturalWidth") > 400
     assert_accessible(page)

@@ -111,15 +111,15 @@ def test_files_are_dropped_anywhere_on_the_page(
     assert drop(page, ("tom.png", picture(5000)), ("rex.png", picture(5001)), ("x.svg", svg))
     expect(page.get_by_role("heading", name="3 files")).to_be_visible()
     expect(page.locator(".merge")).to_have_count(2)
-    page.get_by_role("button", name="Refused 1").click()
+    follow(page, page.get_by_role("button", name="Refused 1"))
     expect(page.locator(".refused li")).to_have_text(
         "x.svg: an SVG drawing, not pixels: render it to PNG first"
     )
     assert_accessible(page)
-    page.get_by_role("button", name="New 2").click()
+    follow(page, page.get_by_role("button", name="New 2"))
     page.get_by_label("our class for unlabelled").fill("fox")
     page.get_by_label("Licence of pictures that state none").fill("unknown")
-    page.get_by_role("button", name="Save and compare again").click()
+    follow(page, page.get_by_role("button", name="Save and compare again"))
     page.get_by_role("button", name="Bring in 2 pictures").click()
     expect(page.get_by_text("2 pictures brought in.")).to_be_visible()
     assert len(ids_in(client.get("/?label=fox").text)) == 2

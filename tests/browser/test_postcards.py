@@ -8,7 +8,13 @@ from playwright.sync_api import expect
 from core.parts import make_everything
 from exporters.postcard.config import PostcardsConfig
 from exporters.postcard.work import PostcardsWork
-from tests.browser.conftest import Open, assert_accessible, take_picture, wait_for_pictures
+from tests.browser.conftest import (
+    Open,
+    assert_accessible,
+    take_picture,
+    wait_for_pictures,
+    wait_for_sound,
+)
 from tests.samplesets import animal, write_sample_set
 
 pytestmark = pytest.mark.browser
@@ -33,7 +39,7 @@ def test_a_visitor_listens_and_turns_a_card_by_keyboard(
     take_picture(page, f"postcards-{scheme}")
     card = page.locator(".postcard").first
     name = card.get_attribute("data-name")
-    page.wait_for_function("document.querySelector('audio').readyState >= 1")
+    wait_for_sound(page)
     play = card.get_by_role("button", name=f"Play the call of {name}")
     play.focus()
     page.keyboard.press("Enter")
@@ -59,7 +65,7 @@ def test_a_card_alone_opens_on_a_phone_from_wherever_it_lies(
     page = open_page(alone.as_uri(), width=320, color_scheme=scheme)
     wait_for_pictures(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
-    page.wait_for_function("document.querySelector('audio').readyState >= 1")
+    wait_for_sound(page)
     assert page.locator("blockquote[lang='art-x-menagerie']").inner_text().startswith("“")
     page.get_by_text("Where this comes from").click()
     assert_accessible(page)

@@ -8,6 +8,7 @@ from flask import Flask
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Open, assert_accessible, take_picture, wait_for_pictures
+from tests.browser.stories import follow
 from tests.curating import app_of, ids_in, make_collection, open_app
 
 pytestmark = pytest.mark.browser
@@ -58,6 +59,7 @@ def test_several_at_once_are_one_step(tmp_path: Path, serve: Serve, open_page: O
     expect(page.locator("#zoom figure")).to_have_count(3)
     take_picture(page, "compare")
     page.keyboard.press("Escape")
+    expect(page.locator("#zoom")).to_be_hidden()
     page.keyboard.press("t")
     page.locator("#tagging input").fill("extra ear")
     page.keyboard.press("Enter")
@@ -72,11 +74,10 @@ def test_scrolling_goes_on_to_the_last_picture(
 ) -> None:
     app, _ = open_app(make_collection(tmp_path / "pets", 80))
     page = open_page(serve(app))
-    expect(page.locator(".tile").first).to_be_visible()
-    for _ in range(6):
-        page.keyboard.press("End")
-        page.wait_for_timeout(150)
-    expect(page.locator(".tile")).to_have_count(160)
+    page.wait_for_function(
+        "() => { window.scrollTo(0, document.body.scrollHeight);"
+        " return document.querySelectorAll('.tile').length >= 160; }"
+    )
     ids = page.locator(".tile").evaluate_all("all => all.map(one => Number(one.dataset.id))")
     assert ids == list(range(1, 161))
     expect(page.locator('[rel="next"]')).to_have_count(0)
@@ -111,7 +112,7 @@ def test_without_scripts_everything_is_a_form(
         page.locator(f"#picture-{number} input[type=checkbox]").check()
     page.get_by_text("Several at once").click()
     page.get_by_label("Tag or class").fill("missing fin")
-    page.get_by_role("button", name="add tag").click()
+    follow(page, page.get_by_role("button", name="add tag"))
     assert ids_in(client.get("/?tag=missing+fin").text) == [1, 2]
 
 

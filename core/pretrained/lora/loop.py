@@ -2,11 +2,9 @@
 
 import contextlib
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from statistics import fmean
 from typing import Any, Literal
 
 import torch
@@ -42,7 +40,6 @@ from core.training.processes import Patience, Processes, joined
 from core.training.rates import rate_share
 from core.training.record import Record
 from core.training.stopping import STOP_SIGNALS, Stopped, StopWish, signal_of, stop_wishes
-from core.training.usage import memory_in_use_bytes
 
 _PATIENCE = Patience()
 _OUT_OF_TIME = len(STOP_SIGNALS) + 1
@@ -265,7 +262,8 @@ class _Trainer:
                 self.budget.lasted("step", time.perf_counter() - begun)
                 bar.update()
                 if state.step % config.log_every == 0 or state.step == config.steps:
-                    bar.set_postfix_str(self._log(rec, speed))
+                    words = self.judge.log(rec, state, lambda: self._figures(speed))
+                    bar.set_postfix_str(words)
                 if not self._go_on(rec, urgency) or not self._look(rec):
                     return state.step == config.steps
             return True
@@ -293,6 +291,10 @@ class _Trainer:
         step = self.state.step
         if not self.processes.from_first(lambda: self.validation.due(step)):
             return True
+        # Of a step, two thirds are the way back; validation goes forward twice for its guidance.
+        share = self.config.batch_size / self.processes.count
+        forward_s = self.budget.slowest_s("step") / 3 / share
+        self.budget.expect("look", 2 * forward_s * self.validation.forwards)
         short = self.processes.from_first(lambda: self.budget.short_of("look"))
         if short and step < self.config.steps:
             self.judge.judged(lambda: self._save(record))
@@ -303,41 +305,18 @@ class _Trainer:
         )
         return True
 
-    def _log(self, record: Record | None, speed: Speed) -> str:
-        """Write a row for the steps since the last one; a short form for the progress bar."""
-        words: str = self.judge.judged(lambda: self._row(record, speed))
-        self.state.unlogged.clear()
-        return words
-
-    def _row(self, record: Record | None, speed: Speed) -> str:
-        assert record
+    def _figures(self, speed: Speed) -> dict[str, float]:
+        """What stands in a row of metrics beside loss and memory."""
         state, config = self.state, self.config
-        losses, norms = self._figures(record)
-        images_per_s = speed.images_per_s(state.step, config.batch_size)
-        figures = {
-            "loss": fmean(losses),
-            "gradient_norm": fmean(norms),
-            "learning_rate": config.learning_rate
-            * self.stepper.rate
-            * rate_share(config, state.step - 1),
-            "images_per_s": images_per_s,
-            "memory_gib": round(memory_in_use_bytes(self.processes.device) / 2**30, 3),
+        share = rate_share(config, state.step - 1)
+        return {
+            "learning_rate": config.learning_rate * self.stepper.rate * share,
+            "images_per_s": speed.images_per_s(state.step, config.batch_size),
         }
-        record.add(state.step, figures)
-        return f"loss {figures['loss']:.4f}, {images_per_s:.3g} images/s"
-
-    def _figures(self, record: Record) -> tuple[list[float], list[float]]:
-        state = self.state
-        scale = state.scaler.get_scale() if state.scaler else None
-        return self.judge.figures(state.unlogged, record, step=state.step, scale=scale)
 
     def _save(self, record: Record | None) -> None:
         """Keep the state, if all is well with it."""
-        if record and self.state.unlogged:
-            self._figures(record)
-        weights = [weight.detach().sum() for weight in self.state.adapters.parameters()]
-        if not math.isfinite(float(torch.stack(weights).sum())):
-            self.judge.go_back(self.state.step, "a weight is no longer finite")
+        self.judge.check(record, self.state, self.state.adapters.parameters())
         save_checkpoint(self.state, self.run, keep=self.config.keep_checkpoints)
 
     def save_result(self) -> None:

@@ -34,6 +34,11 @@ class Validation:
         self._adapters, self._device = adapters, device
         self.prompts = config.validation_prompts or _prompts_of(encoded)
 
+    @property
+    def forwards(self) -> int:
+        """Steps of denoising that a sheet takes."""
+        return len(self.prompts) * self._config.validation_steps
+
     def due(self, step: int) -> bool:
         """Whether pictures of this step are wanted and missing."""
         every = self._config.validate_every
