@@ -12,7 +12,7 @@ from playwright.sync_api import Playwright, sync_playwright
 from tests.needs import missing
 from tests.postgres import Postgres, start_postgres
 
-_LONGEST = ("tests/test_jobs_demo.py", "tests/cluster")
+_LONGEST = ("tests/test_jobs_demo.py", "tests/cluster", "tests/test_jobs_photographs.py")
 """Where the longest tests are: begun first, side by side."""
 
 
