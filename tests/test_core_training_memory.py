@@ -211,6 +211,7 @@ def test_a_peak_that_cannot_be_forgotten_stops_nothing(
     (tmp_path / "clear_refs").mkdir()  # So not even root can write it.
     monkeypatch.setattr("core.training.usage._STATUS", tmp_path / "status")
     forget_peak(CPU)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clear_refs", "status"]
 
 
 def test_limits_of_slurm_and_control_groups_count(tmp_path: Path) -> None:

@@ -166,14 +166,15 @@ def test_a_script_votes_once_even_when_it_asks_twice_and_takes_it_back(opened):
 def test_answers_to_posts_are_as_described(opened, document):
     app, client = opened
     picture = ask(client, "/pictures").json["pictures"][0]["id"]
-    for path, form in (
-        ("/act", {"do": "tag:extra ear", "picture": picture}),
-        ("/undo", {}),
-        ("/redo", {}),
-        ("/act", {"do": "nonsense", "picture": picture}),
-        ("/revisions/", {}),
+    for path, form, status in (
+        ("/act", {"do": "tag:extra ear", "picture": picture}, 200),
+        ("/undo", {}, 200),
+        ("/redo", {}, 200),
+        ("/act", {"do": "nonsense", "picture": picture}, 409),
+        ("/revisions/", {}, 303),
     ):
         answer = tell(app, client, path, **form)
+        assert answer.status_code == status, path
         check(document, document["paths"][BASE + path]["post"], answer, path)
 
 

@@ -35,7 +35,13 @@ def test_zipping_again_after_unpacking_gives_the_same_bytes(folder, tmp_path):
 
 
 def test_the_sums_are_those_that_sha256sum_reads(folder):
-    subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=folder, check=True)
+    read = subprocess.run(
+        ["sha256sum", "-c", "SHA256SUMS"], cwd=folder, capture_output=True, text=True
+    )
+    assert read.returncode == 0, read.stdout
+    assert read.stdout.splitlines() == [
+        *("preview.png: OK", "svg/cat_000001.svg: OK", "svg/Ünï cöde & 'quotes'.svg: OK")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Verbs as a person runs them, for tests of the whole road."""
+"""Verbs as a person runs them, and programs in a Python of their own."""
 
 import subprocess
 import sys
@@ -17,3 +17,10 @@ def job(verb: str, *flags: object) -> str:
     done = subprocess.run(command(verb, *flags), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
+
+
+def trouble_of(program: str, *arguments: object) -> str:
+    """Run a program in a fresh Python; what it complained of, "" when it ended well."""
+    asked = [sys.executable, "-c", program, *map(str, arguments)]
+    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stderr or f"exit code {done.returncode}" if done.returncode else ""
