@@ -14,8 +14,6 @@ from tests.postgres import Postgres, start_postgres
 
 _LONGEST = ("tests/test_jobs_demo.py", "tests/cluster", "tests/test_jobs_photographs.py")
 """Where the longest tests are: begun first, side by side."""
-_GIVING_WAY = 3
-"""Niceness: where three others compute on two cores, the longest then has most of one."""
 
 
 def _run_together(nodeid: str) -> str:
@@ -28,13 +26,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first."""
     order = {name: place for place, name in enumerate(_LONGEST)}
     items.sort(key=lambda item: order.get(_run_together(item.nodeid), len(order)))
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Side by side, all give way a little to the longest: the whole ends no sooner than that."""
-    beside = "PYTEST_XDIST_WORKER" in os.environ and _run_together(item.nodeid) != _LONGEST[0]
-    if beside and os.nice(0) < _GIVING_WAY:
-        os.nice(_GIVING_WAY - os.nice(0))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -33,7 +33,7 @@ _PAUSE_S = 0.5
 _SHOWN_WITHIN_S = 90.0
 
 
-class Interrupted(Exception):  # noqa: N818 - nothing went wrong
+class Interrupted(KeyboardInterrupt):
     """A stop was asked for. What is encoded stays; the same call goes on."""
 
     def __init__(self, urgency: int) -> None:
