@@ -21,6 +21,7 @@ from core.files import digest_bytes
 from curation_app.app import create_app
 from curation_app.context import Settings
 from curation_app.imports import merging
+from curation_app.imports.waiting import Decisions
 from curation_app.intake.candidates import Candidate
 from curation_app.intake.fetch import Rules
 from curation_app.records import Change
@@ -309,6 +310,47 @@ def test_choices_follow_their_kind_until_somebody_chooses_otherwise(pets: Path) 
     assert apply(client, url).status_code == 303
     after = {name: row["label"] for name, row in shown(client).items() if "fox" in name}
     assert after == {"red-fox/1.png": "red fox", "fox/2.png": "fox"}
+
+
+def test_what_is_chosen_at_the_same_time_is_kept_all(
+    pets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page's script keeps its licence while its form, which is sent, names a class."""
+    app, client = open_app(pets)
+    url = upload(client, [("fox.png", NEW), ("dog/1.png", picture(6001))])
+    dog = key_of(client, url, "new", "dog/1.png")
+    late: list[dict[str, str]] = [
+        {"class-unlabelled": "fox"},
+        {f"choice-{dog}": "skip"},
+    ]
+    decided = view.decided
+
+    def overtaken(*seen: Any) -> Any:
+        form = late.pop() if late else None
+        decisions = decided(*seen)  # of what was there before the others
+        if form is not None:
+            assert post(app.test_client(), f"{url}/choose", **form).status_code == 200
+        return decisions
+
+    monkeypatch.setattr(view, "decided", overtaken)
+    assert post(client, f"{url}/choose", licence="MIT").get_json()["licence"] == "MIT"
+    assert not late
+    assert apply(client, url).status_code == 303
+    brought = {name: row["label"] for name, row in shown(client).items() if "fox" in name}
+    assert brought == {"fox/fox.png": "fox"}
+    assert "dog/1.png" not in shown(client)
+
+
+def test_what_is_carried_out_takes_no_further_choice(pets: Path) -> None:
+    app, client = open_app(pets)
+    url = upload(client, [("fox/0.png", NEW)])
+    imports = merging.imports_of(app_of(app))
+    found = imports.find(url.rpartition("/")[2], 1)
+    assert found is not None
+    assert imports.claim(found.id)
+    assert imports.choose(found, Decisions(licence="MIT")) is None
+    late = post(client, f"{url}/choose", licence="MIT")
+    assert "it is applying" in late.get_json()["error"]
 
 
 def test_choices_that_cannot_be_are_one_line_each(pets: Path) -> None:

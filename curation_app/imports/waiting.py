@@ -136,6 +136,16 @@ class Imports:
             write_json(self._folder / import_id / _RECORD, dataclasses.asdict(changed))
             return changed
 
+    def choose(self, found: Import, decisions: Decisions) -> Import | None:
+        """Keep what was chosen on seeing an import; None when it is not as it was seen by now:
+        another request has chosen, carried it out or discarded it."""
+        with self._lock:
+            now = self._read(found.id)
+            seen = now is not None and now.decisions == found.decisions
+            if not seen or found.id in self._claimed:
+                return None
+            return self.update(found.id, decisions=decisions, error="")
+
     def claim(self, import_id: str) -> bool:
         """Begin to carry an import out; False when somebody does already, or did."""
         with self._lock:

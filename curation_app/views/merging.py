@@ -252,14 +252,14 @@ def _lent(others: list[Collection]) -> tuple[str, Callable[[], Origin]]:
 def _decided(import_id: str) -> tuple[Import, MergePlan]:
     """The import with what the form chooses, which is kept, and the plan that follows from it."""
     imports = merging.imports_of(get_app())
-    found, _ = find(import_id)
-    if found.state != READY:
-        raise UserError(f"there is nothing to decide about {found.title}: it is {found.state}")
-    planned = merging.plan(get_app(), found)
-    decisions = decided(found, planned, imports.staged(found.id), request.form)
-    changed = imports.update(found.id, decisions=decisions, error="")
-    if changed is None:
-        abort(404, "The import was discarded.")
+    changed = None
+    while changed is None:  # again, when a page's script and its form chose at the same time
+        found, _ = find(import_id)
+        if found.state != READY:
+            raise UserError(f"there is nothing to decide about {found.title}: it is {found.state}")
+        planned = merging.plan(get_app(), found)
+        decisions = decided(found, planned, imports.staged(found.id), request.form)
+        changed = imports.choose(found, decisions)
     renamed = decisions.classes != found.decisions.classes
     return changed, merging.plan(get_app(), changed) if renamed else planned
 
