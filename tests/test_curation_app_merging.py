@@ -6,31 +6,34 @@ import os
 import re
 import threading
 import time
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask
-from flask.testing import FlaskClient
 from PIL import Image
-from sqlalchemy import select
-from werkzeug.test import TestResponse
 
 from core.files import digest_bytes
 from curation_app.app import create_app
 from curation_app.context import Settings
 from curation_app.imports import merging
-from curation_app.imports.waiting import Decisions
 from curation_app.intake.candidates import Candidate
 from curation_app.intake.fetch import Rules
 from curation_app.records import Change
-from curation_app.security import MAX_FORM_BYTES, MAX_UPLOAD_BYTES
 from curation_app.store import accounts, actions, pictures
 from curation_app.store.engine import writing
-from curation_app.store.schema import pictures as table
 from curation_app.tasks import Task
 from curation_app.views import merging as view
+from tests.bringing_in import (
+    apply,
+    begin,
+    encoded,
+    key_of,
+    names,
+    shown,
+    told,
+    upload,
+    zipped,
+)
 from tests.curating import (
     JSON,
     app_of,
@@ -40,13 +43,11 @@ from tests.curating import (
     picture,
     post,
     states_in,
-    token_in,
     vote,
 )
 from tests.sharing import client_of, open_shared
 from tests.test_curation_app_intake_fetch import HERE, says, serving
 
-Files = list[tuple[str, bytes]]
 NEW = picture(5000)
 CAT_0, CAT_1, DOG_0 = picture(0), picture(1), picture(1000)
 
@@ -54,60 +55,6 @@ CAT_0, CAT_1, DOG_0 = picture(0), picture(1), picture(1000)
 @pytest.fixture
 def pets(tmp_path: Path) -> Path:
     return make_collection(tmp_path / "pets")
-
-
-def zipped(files: Files) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in files:
-            archive.writestr(name, data)
-    return buffer.getvalue()
-
-
-def encoded(data: bytes, kind: str = "WEBP") -> bytes:
-    """The same picture in other bytes."""
-    buffer = io.BytesIO()
-    Image.open(io.BytesIO(data)).save(buffer, kind, lossless=True, quality=90)
-    return buffer.getvalue()
-
-
-def begin(client: FlaskClient, source: str, into: int | None = None, **form: Any) -> TestResponse:
-    where = "/bring-in/" if into is None else f"/bring-in/?collection={into}"
-    return post(client, where, plain=True, **{"from": source}, **form)
-
-
-def upload(client: FlaskClient, files: Files) -> str:
-    """Where the import of these files is to be decided."""
-    answer = begin(client, "files", files=[(io.BytesIO(data), name) for name, data in files])
-    assert answer.status_code == 303, answer.text
-    return str(answer.headers["Location"])
-
-
-def told(client: FlaskClient, url: str, kind: str | None = None) -> dict[str, Any]:
-    answer = client.get(url, headers=JSON, query_string={"kind": kind} if kind else None)
-    assert answer.status_code == 200, answer.text
-    return dict(answer.get_json())
-
-
-def names(client: FlaskClient, url: str, kind: str) -> dict[str, str]:
-    """The pictures of one kind, and why they are that, or what is chosen for them."""
-    items = told(client, url, kind)["items"]
-    return {item["name"]: item["reason"] or item["choice"] for item in items}
-
-
-def key_of(client: FlaskClient, url: str, kind: str, name: str) -> str:
-    (key,) = (item["key"] for item in told(client, url, kind)["items"] if item["name"] == name)
-    return str(key)
-
-
-def apply(client: FlaskClient, url: str, **form: Any) -> TestResponse:
-    return post(client, f"{url}/apply", **{"plan": told(client, url)["plan"]} | form)
-
-
-def shown(client: FlaskClient, collection: int = 1) -> dict[str, dict[str, Any]]:
-    """Every picture that a collection shows, by name without digests."""
-    rows = client.get(f"/?collection={collection}", headers=JSON).get_json()["pictures"]
-    return {re.sub(r"-[0-9a-f]{12}\.", ".", row["name"]): row for row in rows}
 
 
 def test_what_is_uploaded_is_compared_chosen_and_brought_in_as_one_action(
@@ -288,132 +235,6 @@ def test_pictures_that_others_were_merged_into_do_not_vanish_with_them(pets: Pat
     assert post(client_of(app, "ada"), "/undo").get_json()["changed"] == 1
     assert post(cleo, "/undo").get_json()["changed"] == 2
     assert "cat/0000.png" in shown(cleo)
-
-
-def test_choices_follow_their_kind_until_somebody_chooses_otherwise(pets: Path) -> None:
-    _, client = open_app(pets)
-    url = upload(client, [(f"fox/{n}.png", picture(6000 + n)) for n in range(3)])
-    first = key_of(client, url, "new", "fox/0.png")
-    keys = [item["key"] for item in told(client, url, "new")["items"]]
-
-    def choose(**form: Any) -> dict[str, str]:
-        assert post(client, f"{url}/choose", **form).status_code == 200
-        return names(client, url, "new")
-
-    assert choose(**{f"choice-{first}": "skip"})["fox/0.png"] == "skip"
-    assert list(choose(**{"kind-new": "skip"}).values()) == ["skip"] * 3
-    # A form sends all that its page shows: what it did not change stays open.
-    page = {f"choice-{key}": "skip" for key in keys} | {f"choice-{keys[2]}": "take"}
-    assert list(choose(**page).values()) == ["skip", "skip", "take"]
-    assert list(choose(**{"kind-new": "take"}).values()) == ["skip", "take", "take"]
-    choose(**{f"label-{keys[1]}": "red fox", "licence": "MIT"})
-    assert apply(client, url).status_code == 303
-    after = {name: row["label"] for name, row in shown(client).items() if "fox" in name}
-    assert after == {"red-fox/1.png": "red fox", "fox/2.png": "fox"}
-
-
-def test_what_is_chosen_at_the_same_time_is_kept_all(
-    pets: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A page's script keeps its licence while its form, which is sent, names a class."""
-    app, client = open_app(pets)
-    url = upload(client, [("fox.png", NEW), ("dog/1.png", picture(6001))])
-    dog = key_of(client, url, "new", "dog/1.png")
-    late: list[dict[str, str]] = [
-        {"class-unlabelled": "fox"},
-        {f"choice-{dog}": "skip"},
-    ]
-    decided = view.decided
-
-    def overtaken(*seen: Any) -> Any:
-        form = late.pop() if late else None
-        decisions = decided(*seen)  # of what was there before the others
-        if form is not None:
-            assert post(app.test_client(), f"{url}/choose", **form).status_code == 200
-        return decisions
-
-    monkeypatch.setattr(view, "decided", overtaken)
-    assert post(client, f"{url}/choose", licence="MIT").get_json()["licence"] == "MIT"
-    assert not late
-    assert apply(client, url).status_code == 303
-    brought = {name: row["label"] for name, row in shown(client).items() if "fox" in name}
-    assert brought == {"fox/fox.png": "fox"}
-    assert "dog/1.png" not in shown(client)
-
-
-def test_what_is_carried_out_takes_no_further_choice(pets: Path) -> None:
-    app, client = open_app(pets)
-    url = upload(client, [("fox/0.png", NEW)])
-    imports = merging.imports_of(app_of(app))
-    found = imports.find(url.rpartition("/")[2], 1)
-    assert found is not None
-    assert imports.claim(found.id)
-    assert imports.choose(found, Decisions(licence="MIT")) is None
-    late = post(client, f"{url}/choose", licence="MIT")
-    assert "it is applying" in late.get_json()["error"]
-
-
-def test_choices_that_cannot_be_are_one_line_each(pets: Path) -> None:
-    _, client = open_app(pets)
-    url = upload(client, [("fox/0.png", NEW), ("cat/0.png", CAT_0)])
-    new, same = (told(client, url, kind)["items"][0]["key"] for kind in ("new", "same"))
-    mistakes: list[tuple[dict[str, Any], str]] = [
-        ({f"choice-{new}": "theirs"}, "'theirs' cannot be done with that picture: take, skip"),
-        ({f"choice-{same}": "take"}, "'take' cannot be done with that picture: skip"),
-        ({f"choice-{'0' * 64}": "take"}, "no such picture by now"),
-        ({f"label-{new}": "../x"}, "holds a slash"),
-        ({"kind-new": "ours"}, "'ours' cannot be done with all that are new: take, skip"),
-        ({"class-fox": "a/b"}, "holds a slash"),
-        ({"class-wolf": "fox"}, "the import has no class 'wolf'"),
-        ({"licence": "x" * 101}, "the licence has 101 characters: 100 at most"),
-    ]
-    for form, why in mistakes:
-        answer = post(client, f"{url}/choose", **form)
-        assert answer.status_code == 409
-        assert why in answer.get_json()["error"]
-    assert client.get(f"{url}?kind=odd").status_code == 400
-    assert client.get(f"{url}?page=-1").status_code == 400
-    nothing = apply(client, url, **{"kind-new": "skip"})
-    assert "nothing would change" in nothing.get_json()["error"]
-    # What the form chose was kept all the same.
-    assert names(client, url, "new") == {"fox/0.png": "skip"}
-
-
-def test_classes_may_be_called_by_our_names_and_what_has_none_gets_one(pets: Path) -> None:
-    _, client = open_app(pets)
-    files = [("kitten/0.png", CAT_0), ("kitten/1.png", NEW), ("2.png", DOG_0)]
-    url = upload(client, files)
-    assert names(client, url, "conflict").keys() == {"kitten/0.png", "2.png"}
-    renamed: dict[str, Any] = {"class-kitten": "cat", "class-unlabelled": "dog", "licence": "MIT"}
-    # What is done is what was shown: renaming changes the plan, which must be looked at again.
-    refused = apply(client, url, **renamed)
-    assert "the plan has changed" in refused.get_json()["error"]
-    assert names(client, url, "same").keys() == {"kitten/0.png", "2.png"}
-    assert apply(client, url).status_code == 303
-    assert shown(client)["cat/1.png"]["label"] == "cat"
-
-
-def test_nothing_is_done_that_was_not_shown(pets: Path) -> None:
-    app, client = open_app(pets)
-    one = upload(client, [("fox/0.png", NEW)])
-    two = upload(client, [("wolf/0.png", NEW)])
-    plan = told(client, one)["plan"]
-    assert apply(client, two, licence="MIT").status_code == 303
-    late = post(client, f"{one}/apply", plan=plan, licence="MIT")
-    assert "somebody changed the collection" in late.get_json()["error"]
-    assert names(client, one, "conflict") == {"fox/0.png": "ours"}
-    assert post(client, f"{one}/apply").status_code == 409
-    # An import is done once, however often the button is pressed, and by however many at once.
-    imports = merging.imports_of(app_of(app))
-    found = imports.begin(1, 1, "a zip")
-    imports.update(found.id, state="ready")
-    assert [imports.claim(found.id) for _ in range(2)] == [True, False]
-    assert told(client, f"/bring-in/{found.id}")["state"] == "applying"
-    assert post(client, f"/bring-in/{found.id}/discard").status_code == 409
-    imports.give_up(found.id, "the disk is full")
-    assert imports.claim(found.id)
-    assert post(client, f"{two}/apply", plan=plan).status_code == 409
-    assert [row["label"] for row in shown(client).values()].count("wolf") == 1
 
 
 def test_look_alikes_are_told_within_an_import_and_with_what_came_since(pets: Path) -> None:
@@ -617,122 +438,3 @@ def test_urls_are_downloaded_with_their_classes_and_licences(
         assert (tom["licence"], tom["source"]) == ("MIT", server.url("/tom.png"))
     for form in ({"urls": ""}, {"urls": "no url"}, {"list": (io.BytesIO(b"\xff\xfe"), "x.txt")}):
         assert begin(client, "urls", **form).status_code == 409
-
-
-def on_record(app: Flask) -> tuple[list[str], list[str]]:
-    """What the database holds, and the files that were kept."""
-    with app_of(app).engine.connect() as connection:
-        rows = connection.execute(select(table.c.name).order_by(table.c.name)).scalars()
-        kept = app_of(app).workspace.originals.folder.rglob("*.*")
-        return list(rows), sorted(path.name for path in kept)
-
-
-@pytest.mark.parametrize(
-    ("name", "data", "why"),
-    [
-        ("x.svg", b"<svg onload='alert(1)'/>", "an SVG drawing, not pixels"),
-        ("x.png", b"<?xml version='1.0'?><svg/>", "an SVG drawing, not pixels"),
-        ("x.png", b"<!doctype html><script>alert(1)</script>", "a web page, not a picture"),
-        ("../../x.png", NEW, "the name leads out of the folder"),
-        ("x.exe", b"MZ\x90\0", "neither a picture nor a zip"),
-        ("a.zip", zipped([("../../slip.png", NEW)]), "the name leads out of the folder"),
-        ("a.zip", zipped([("/etc/slip.png", NEW)]), "the name is absolute or a Windows path"),
-        ("a.zip", zipped([("cat/bomb.png", bytes(60 * 2**20))]), "a compression bomb"),
-        ("a.zip", zipped([("cat/inner.zip", zipped([("x.png", NEW)]))]), "an archive inside"),
-    ],
-)  # fmt: skip
-def test_hostile_uploads_are_one_line_and_nothing_on_record(
-    tmp_path: Path, pets: Path, name: str, data: bytes, why: str
-) -> None:
-    app, client = open_app(pets)
-    before, files = on_record(app), sorted(tmp_path.iterdir())
-    url = upload(client, [(name, data)])
-    (reason,) = names(client, url, "refused").values()
-    assert reason.startswith(why)
-    assert "\n" not in reason
-    assert "nothing would change" in apply(client, url, licence="MIT").get_json()["error"]
-    assert on_record(app) == before
-    assert sorted(tmp_path.iterdir()) == files
-    assert list((app_of(app).workspace.folder / "incoming").iterdir()) == []
-
-
-def test_a_bomb_of_a_zip_is_refused_whole(pets: Path) -> None:
-    app, client = open_app(pets)
-    bomb = zipped([(f"cat/{n}.png", bytes(30 * 2**20)) for n in range(10)])
-    url = upload(client, [("bomb.zip", bomb), ("ok.png", NEW)])
-    assert "compression bomb" in names(client, url, "refused")["bomb.zip"]
-    assert names(client, url, "new").keys() == {"ok.png"}
-    assert len(on_record(app)[1]) == 1
-
-
-def test_bodies_that_are_too_large_are_refused_before_they_are_read(pets: Path) -> None:
-    app = open_shared(pets)
-    cleo, vic = client_of(app, "cleo"), client_of(app, "vic")
-    for client, most in ((cleo, MAX_UPLOAD_BYTES), (vic, MAX_FORM_BYTES)):
-        length = {"CONTENT_LENGTH": str(most + 1)}
-        headers = {"X-Form-Token": token_in(client)} | JSON
-        answer = client.post("/bring-in/", headers=headers, environ_overrides=length)
-        assert answer.status_code == 413
-        assert "at most" in answer.get_json()["error"]
-    text = "https://example.org/" + "x" * MAX_FORM_BYTES
-    long = begin(cleo, "urls", urls=text, list=(io.BytesIO(b""), ""))
-    assert long.status_code == 413
-    assert on_record(app)[1] == []
-
-
-@pytest.mark.parametrize(
-    "target",
-    [
-        *("http://127.0.0.1/x.png", "http://localhost/x.png", "http://[::1]/x.png"),
-        *("http://10.0.0.7/x.png", "http://192.168.1.1/x.png", "http://169.254.169.254/x.png"),
-        *("http://2130706433/x.png", "http://0.0.0.0/x.png", "http://[::ffff:127.0.0.1]/x.png"),
-        "https://user:word@127.0.0.1/x.png",
-    ],
-)
-def test_urls_to_this_machine_and_its_neighbours_are_refused(pets: Path, target: str) -> None:
-    app, client = open_app(pets)
-    before = on_record(app)
-    url = begin(client, "urls", urls=target).headers["Location"]
-    (reason,) = names(client, url, "refused").values()
-    assert re.search("not on the public internet|host is a number|user name or password", reason)
-    assert on_record(app) == before
-
-
-def test_other_schemes_and_odd_sources_are_one_line(pets: Path) -> None:
-    _, client = open_app(pets)
-    mistakes: list[tuple[str, dict[str, Any], str]] = [
-        ("urls", {"urls": "file:///etc/passwd"}, "the list has no URL"),
-        ("files", {}, "no file was sent"),
-        ("hub", {"hub": ""}, "no data set is named"),
-        ("odd", {}, "from is &#39;odd&#39;"),
-        ("collection", {"collection": "x"}, "collection is not a whole number"),
-    ]
-    for source, form, why in mistakes:
-        answer = begin(client, source, **form)
-        assert answer.status_code == 409
-        assert why in answer.text, source
-    for name in ("../../etc", "/etc/passwd", "a b", "x" * 300):
-        url = begin(client, "hub", hub=name).headers["Location"]
-        assert "is no data set on the hub" in told(client, url)["error"]
-
-
-def test_many_pictures_come_in_pages_and_the_page_shows_their_words_as_words(pets: Path) -> None:
-    _, client = open_app(pets)
-    files = [(f"fox/{n:02}.png", picture(7000 + n)) for n in range(60)]
-    evil = "<script>alert(1)<∕script>"
-    files += [(f"{evil}/{evil}.png", NEW), ("fox/zz.png", b"<p>")]
-    url = upload(client, [("zoo.zip", zipped(files))])
-    page = client.get(f"{url}?kind=new").text
-    assert page.count('class="merge"') == 48
-    assert "Page 1 of 2" in page
-    assert "<script>alert" not in page + client.get(url).text
-    keys = [item["key"] for item in told(client, url, "new")["items"]]
-    answer = post(
-        client, f"{url}/choose", plain=True, show="new:2", **{f"choice-{keys[0]}": "skip"}
-    )
-    assert answer.headers["Location"] == f"{url}?kind=new&page=2"
-    assert client.get(answer.headers["Location"]).text.count('class="merge"') == 13
-    assert told(client, url, "new")["items"][0]["choice"] == "skip"
-    assert apply(client, url, licence="MIT").status_code == 303
-    assert told(client, url)["result"] == "60 pictures brought in."
-    assert "See the new pictures" in client.get(url).text
