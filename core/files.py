@@ -13,6 +13,10 @@ from typing import IO, Any
 
 from core.errors import BusyError, UserError
 
+# Asked once: asking sets it for a moment, for all threads.
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
+
 
 def canonical_json(value: Any) -> str:
     """The same text for the same value: sorted keys, no spaces, no NaN."""
@@ -48,7 +52,7 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~_UMASK)
         temporary.replace(path)
         _sync_folder(path.parent)
     except BaseException:
@@ -69,7 +73,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         tempfile.mkdtemp(prefix=f".{path.name[:100]}.", suffix=".tmp", dir=path.parent)
     )
     try:
-        temporary.chmod(0o777 & ~_umask())
+        temporary.chmod(0o777 & ~_UMASK)
         yield temporary
         for file in sorted(temporary.rglob("*")):
             if file.is_file():
@@ -132,12 +136,6 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} does not exist") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid JSON: {error}") from None
-
-
-def _umask() -> int:
-    value = os.umask(0)
-    os.umask(value)
-    return value
 
 
 def _sync_file(path: Path) -> None:

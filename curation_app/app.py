@@ -92,7 +92,9 @@ def _open(parts: App, collection: Collection) -> None:
             time.sleep(_FIRST_PAGES_S)
         opening.carry_out(parts.engine, parts.workspace, listed or plan(), task.report)
         task.result = f"{collection.name} is open"
-        judge_of(parts).board(collection.id)  # before the first curator asks for a pair
+        judge = judge_of(parts)
+        judge.forget(collection.id)  # scores of the first pictures, asked for while the rest came
+        judge.board(collection.id)  # before the first curator asks for a pair
 
     task = parts.tasks.start("open", f"Opening {collection.name}", work)
     if task.finished and task.error:

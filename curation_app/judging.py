@@ -22,7 +22,7 @@ from curation_app.ranking.votes import PairVotes, StarVotes
 from curation_app.records import Acted, Comparison
 from curation_app.store import ranking
 from curation_app.store.engine import writing
-from curation_app.tasks import Tasks
+from curation_app.tasks import Task, Tasks
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -66,6 +66,10 @@ class Board:
     """Pairs that curators look at, or skipped, and until when nobody else gets them."""
     judged_at_s: dict[tuple[int, int], float] = dataclasses.field(default_factory=dict)
     """Pairs judged since the fit, and when."""
+
+    def members(self, label: str) -> Ints:
+        """The pictures of a class, by number; none of one that came since the fit."""
+        return self.classes.get(label, np.empty(0, np.int64))
 
     def number(self, picture_id: int) -> int | None:
         """Where a picture stands, if it is ranked."""
@@ -155,8 +159,8 @@ class Judge:
                 again = self._repeat(connection, board, curator_id, label)
                 if again is not None:
                     return again
-            members = board.classes.get(label)
-            if members is None or len(members) < 2:
+            members = board.members(label)
+            if len(members) < 2:
                 return None
             pair = next_pair(board.live, members, self._random, in_flight=list(board.handed_out))
             if pair is None:
@@ -224,7 +228,12 @@ class Judge:
     def forget(self, collection_id: int) -> None:
         """After pictures came or went."""
         with self._lock:
+            self._heard += 1  # a fit that is under way is stale when it is done
             self._boards.pop(collection_id, None)
+
+    def ready(self, collection_id: int) -> None:
+        """Fit a collection for the first time, if nobody has: before a transaction that judges."""
+        self._known(collection_id)
 
     def refit(self, collection_id: int) -> Board:
         """Fit the scores to the whole log anew, and write those that changed."""
@@ -242,7 +251,6 @@ class Judge:
             if collection_id in self._boards:
                 board.keep_handed_out(self._boards[collection_id])
             self._boards[collection_id] = board
-            self._refitting.discard(collection_id)
         self._write(board)
         return board
 
@@ -287,11 +295,15 @@ class Judge:
             if board.collection_id in self._refitting or not rested:
                 return board
             self._refitting.add(board.collection_id)
-        self._tasks.start(
-            "rank",
-            "Fitting scores to the votes",
-            lambda _: _ignore(self.refit(board.collection_id)),
-        )
+
+        def again(_: Task) -> None:
+            try:
+                self.refit(board.collection_id)
+            finally:
+                with self._lock:
+                    self._refitting.discard(board.collection_id)
+
+        self._tasks.start("rank", "Fitting scores to the votes", again)
         return board
 
     def _write(self, board: Board) -> None:
@@ -363,7 +375,3 @@ def _numbered(rows: Ints, ids: Ints, columns: int) -> Ints:
     rows = rows[there].copy()
     rows[:, :columns] = places[there]
     return rows
-
-
-def _ignore(board: Board) -> None:
-    """A task returns nothing."""

@@ -7,7 +7,7 @@ chunk: what is there can be curated while the rest comes, and an interrupted ope
 import dataclasses
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from sqlalchemy import Engine
@@ -41,6 +41,8 @@ class Plan:
     samples: SampleSet | None
     news: list[Entry]
     """Not on record yet, or changed since; of a sample set, empty."""
+    stamps: Mapping[str, str]
+    """Name to what tells the file from a later one."""
     gone: list[str]
     unusable: dict[str, str]
     """Names that cannot be shown, and why; more come to it while pictures are looked at."""
@@ -78,7 +80,7 @@ def plan(engine: Engine, collection: Collection) -> Plan:
     if collection.kind == "samples":
         samples = open_sample_set(root)
         new = None if stored == samples.count else samples
-        return Plan(collection=collection, samples=new, news=[], gone=[], unusable={})
+        return Plan(collection=collection, samples=new, news=[], stamps={}, gone=[], unusable={})
     listing = FolderSource(root).listing()
     unusable = dict(listing.rejected)
     usable = dict(_usable(root, listing.entries, unusable))
@@ -94,6 +96,7 @@ def plan(engine: Engine, collection: Collection) -> Plan:
         collection=collection,
         samples=None,
         news=[entry for name, (entry, stamp) in usable.items() if stamps.get(name) != stamp],
+        stamps={name: stamp for name, (_, stamp) in usable.items()},
         gone=sorted(stamps.keys() - usable.keys()),
         unusable=unusable,
     )
@@ -187,7 +190,8 @@ def _pictures(planned: Plan, workspace: Workspace, workers: int) -> Iterator[Fou
             if entry.sha256 and entry.sha256.lower() != facts.sha256:
                 raise UnreadableError(f"its sha256 is not the one in {METADATA}")
             item = _whole_item(stated.get(entry.name), entry)
-            yield found_of(item, facts, stamp=_stamp(entry))
+            # Of before it was looked at: what changed since is looked at again next time.
+            yield found_of(item, facts, stamp=planned.stamps[entry.name])
         except UnreadableError as error:
             planned.unusable[entry.name] = str(error)
             yield entry.name

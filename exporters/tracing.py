@@ -24,6 +24,7 @@ from exporters.dress import Piece, dress
 
 AHEAD = 4
 """Pictures handed out per worker before their results are taken."""
+_PARENTS_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class _Worker(SpawnProcess):
@@ -91,9 +92,14 @@ class Tracers:
             self._pool = ProcessPoolExecutor(
                 self._workers, mp_context=_Workers(), initializer=_begin_worker
             )
-        return self._pool.submit(
-            make_piece, sample, self._config, self._provenance, self._palette(sample)
-        )
+        # A signal must not end a process that has not come to `_begin_worker` yet.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _PARENTS_SIGNALS)
+        try:
+            return self._pool.submit(
+                make_piece, sample, self._config, self._provenance, self._palette(sample)
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def make_piece(
@@ -140,7 +146,7 @@ def _begin_worker() -> None:
 
     Ctrl-C, and a cluster that ends or preempts a job, signal every process of it.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+    for number in _PARENTS_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 

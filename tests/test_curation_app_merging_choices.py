@@ -77,7 +77,7 @@ def test_what_is_carried_out_takes_no_further_choice(pets: Path) -> None:
     imports = merging.imports_of(app_of(app))
     found = imports.find(url.rpartition("/")[2], 1)
     assert found is not None
-    assert imports.claim(found.id)
+    assert imports.claim(found)
     assert imports.choose(found, Decisions(licence="MIT")) is None
     late = post(client, f"{url}/choose", licence="MIT")
     assert "it is applying" in late.get_json()["error"]
@@ -137,11 +137,11 @@ def test_nothing_is_done_that_was_not_shown(pets: Path) -> None:
     imports = merging.imports_of(app_of(app))
     found = imports.begin(1, 1, "a zip")
     imports.update(found.id, state="ready")
-    assert [imports.claim(found.id) for _ in range(2)] == [True, False]
+    assert [imports.claim(found) for _ in range(2)] == [True, False]
     assert told(client, f"/bring-in/{found.id}")["state"] == "applying"
     assert post(client, f"/bring-in/{found.id}/discard").status_code == 409
     imports.give_up(found.id, "the disk is full")
-    assert imports.claim(found.id)
+    assert imports.claim(found)
     assert post(client, f"{two}/apply", plan=plan).status_code == 409
     assert [row["label"] for row in shown(client).values()].count("wolf") == 1
 

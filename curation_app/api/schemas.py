@@ -111,6 +111,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         changed=NUMBER,
         pictures=many(ref("Picture")),
         counts=or_null(COUNTS),
+        undoes=or_null(NUMBER),
         can_undo=TRUTH,
         can_redo=TRUTH,
     ),

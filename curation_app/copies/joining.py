@@ -4,8 +4,9 @@ A merge is one action of the log. The others point to the kept one from then on 
 page, ranking and revision; their votes count for it, as it shows what they show.
 """
 
+import collections
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection
 from werkzeug.datastructures import MultiDict
@@ -96,21 +97,33 @@ def merging(
     """What merging these groups changes.
 
     A group of which fewer than two pictures are left is left out, as others merge too; unless
-    `strict`, so is one that wants a decision. UserError when that is missing, or cannot be.
+    `strict`, so is one that wants a decision, or that somebody has told apart. UserError when a
+    decision is missing, or cannot be.
     """
     ids = [one for choice in choices for one in choice.ids]
     held = {one.id: one for one in copies.held(connection, ids)}
+    apart: dict[int, set[tuple[int, str]]] = {}
+    for one in {picture.collection_id for picture in held.values()}:
+        apart |= copies.apart(connection, one)
     wanted: dict[tuple[int, str], Change] = {}
     for choice in choices:
         pictures = [held[one] for one in dict.fromkeys(choice.ids) if one in held]
         undecided = choice.label is None and len(_labels(pictures)) > 1
-        if len(pictures) < 2 or (undecided and not strict):
+        if len(pictures) < 2:
+            continue
+        if not strict and (undecided or _told_apart(pictures, apart)):
             continue
         changes = _merge(connection, pictures, choice)
         if any((one.picture_id, one.field) in wanted for one in changes):
             raise UserError("one picture is in several of these groups: merge them one by one")
         wanted |= {(one.picture_id, one.field): one for one in changes}
     return list(wanted.values())
+
+
+def _told_apart(pictures: Sequence[Picture], apart: Mapping[int, set[tuple[int, str]]]) -> bool:
+    """Whether somebody said of two of them that they are not the same."""
+    names = collections.Counter(name for one in pictures for name in apart.get(one.id, ()))
+    return max(names.values(), default=0) > 1
 
 
 def _merge(connection: Connection, pictures: Sequence[Picture], choice: Choice) -> list[Change]:

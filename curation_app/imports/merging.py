@@ -6,6 +6,7 @@ which an undo takes back as a whole.
 
 import contextlib
 import dataclasses
+import datetime
 import functools
 import hashlib
 import re
@@ -36,6 +37,7 @@ from curation_app.tasks import Task
 from curation_app.thumbnails import SIDE_PX, keep_thumbnail, thumbnail_path
 from curation_app.workspace import STORED, Workspace
 
+_DAY_S = 86_400.0
 UNKNOWN = "unknown"
 """The licence of pictures of which nobody knows any better."""
 
@@ -82,12 +84,15 @@ def begin(
 def plan(app: App, found: Import) -> MergePlan:
     """What an import would change now."""
     imports = imports_of(app)
-    staged = imports.staged(found.id)
     with app.engine.connect() as connection:
         newest = store.newest_id(connection, found.collection_id)
-    if newest > found.seen_id:
-        _seek(app, found)
-        staged = imports.staged(found.id)
+    seen = found
+    while newest > seen.seen_id and not _seek(app, seen):
+        again = imports.find(found.id, found.curator_id)
+        if again is None:
+            raise UserError(f"{found.title} was discarded")
+        seen = again
+    staged = imports.staged(found.id)
     others = {digest for pair in staged.near for digest in (pair.sha256, pair.other)}
     with app.engine.connect() as connection:
         known = store.known(connection, found.collection_id, {*staged.rows, *others})
@@ -156,8 +161,11 @@ def carry_out(app: App, found: Import, planned: MergePlan) -> Task:
     if not merge.additions and not merge.relabels:
         raise UserError("nothing would change: choose something to bring in, or discard the import")
     imports = imports_of(app)
-    if not imports.claim(found.id):
-        raise UserError(f"{found.title} is being brought in already: reload the page")
+    if not imports.claim(found):
+        raise UserError(
+            f"{found.title} is being brought in already, or was decided otherwise in another "
+            "window: reload the page"
+        )
 
     def work(task: Task) -> None:
         try:
@@ -180,14 +188,16 @@ def carry_out(app: App, found: Import, planned: MergePlan) -> Task:
 
 
 def discard(app: App, found: Import) -> None:
-    """Forget an import, and remove what nobody refers to any more."""
-    imports_of(app).discard(found.id)
+    """Forget an import, and remove what nobody refers to any more; UserError too late for that."""
+    if not imports_of(app).discard(found.id):
+        raise UserError("the pictures are just being brought in: undo that afterwards")
     app.tasks.start("sweep", "Removing what nobody wants", functools.partial(sweep, app))
 
 
 def sweep(app: App, task: Task | None = None) -> None:
     """Remove originals older than a day that neither a picture nor an import refers to."""
-    # In this order: what goes on record meanwhile was waiting before.
+    # In this order: what goes on record meanwhile was waiting before, and being read before that.
+    old_s = _old_s(app)
     wanted = imports_of(app).digests()
     with app.engine.connect() as connection:
         wanted |= store.stored_digests(connection)
@@ -200,15 +210,23 @@ def sweep(app: App, task: Task | None = None) -> None:
         write_bytes(mark, own.encode())
     swept = 0
     if mark.is_file() and mark.read_text() == own:
-        swept = originals.sweep(wanted)
+        swept = originals.sweep(wanted, older_than_s=old_s)
     if task is not None:
         task.result = f"{_number(swept, 'file')} removed."
+
+
+def _old_s(app: App) -> float:
+    """How old what nobody refers to must be: older than the oldest reading that goes on."""
+    since = imports_of(app).reading_since()
+    if since is None:
+        return _DAY_S
+    return max(_DAY_S, (datetime.datetime.now(datetime.UTC) - since).total_seconds() + _DAY_S)
 
 
 def _read(app: App, found: Import, open_origin: Callable[[], Origin], task: Task) -> None:
     imports = imports_of(app)
     sweep(app)
-    discard_old(incoming(app))
+    discard_old(incoming(app), older_than_s=_old_s(app))
     forget_downloads(downloads(app))
     ignored = 0
 
@@ -223,7 +241,9 @@ def _read(app: App, found: Import, open_origin: Callable[[], Origin], task: Task
     if not imports.staged(found.id).candidates:
         raise UserError(f"{found.title} holds no picture: nothing was brought in")
     _seek(app, found)
-    imports.update(found.id, state=READY, ignored=ignored)
+    if imports.update(found.id, state=READY, ignored=ignored) is None:
+        imports.discard(found.id)  # what was written while it was being discarded
+        return
     task.result = "It waits for a decision."
 
 
@@ -243,8 +263,11 @@ def _look(workspace: Workspace, data: bytes, pixels: object) -> Facts:
     return dataclasses.replace(facts, preview=b"")
 
 
-def _seek(app: App, found: Import) -> None:
-    """Look for look-alikes among the pictures that came since this was last done."""
+def _seek(app: App, found: Import) -> bool:
+    """Look for look-alikes among the pictures that came since this was last done.
+
+    False when another request has done so since `found` was read.
+    """
     imports = imports_of(app)
     staged, thumbnails = imports.staged(found.id), imports.thumbnails(found.id)
     near: list[Near] = staged.near or among(staged, thumbnails)
@@ -252,8 +275,7 @@ def _seek(app: App, found: Import) -> None:
         known = store.hashes_after(connection, found.collection_id, found.seen_id)
         fetch = functools.partial(store.thumbnails, connection)
         near = [*near, *with_known(staged, thumbnails, known, fetch)]
-    imports.keep_near(found.id, near)
-    imports.update(found.id, seen_id=int(known.ids.max(initial=found.seen_id)))
+    return imports.keep_near(found, near, int(known.ids.max(initial=found.seen_id)))
 
 
 def _carry_out(app: App, found: Import, merge: Merge, task: Task) -> Acted:

@@ -146,15 +146,18 @@ class Imports:
                 return None
             return self.update(found.id, decisions=decisions, error="")
 
-    def claim(self, import_id: str) -> bool:
-        """Begin to carry an import out; False when somebody does already, or did."""
+    def claim(self, found: Import) -> bool:
+        """Begin to carry an import out; False when it is not as it was seen by now: somebody does
+        so already, did, discarded it, or chose something else."""
         with self._lock:
-            found = self._read(import_id)
-            free = found is not None and import_id not in self._claimed
-            if not free or found is None or found.state not in (READY, APPLYING):
+            now = self._read(found.id)
+            free = now is not None and found.id not in self._claimed
+            if not free or now is None or now.state not in (READY, APPLYING):
                 return False
-            self._claimed.add(import_id)
-            self.update(import_id, state=APPLYING, error="")
+            if now.decisions != found.decisions:
+                return False
+            self._claimed.add(found.id)
+            self.update(found.id, state=APPLYING, error="")
             return True
 
     def give_up(self, import_id: str, error: str) -> None:
@@ -180,12 +183,18 @@ class Imports:
             write_candidates(folder / _CANDIDATES, self._while_wanted(folder, noted))
         write_json(folder / _NEAR, [])
 
-    def keep_near(self, import_id: str, near: Iterable[Near]) -> None:
-        """Write down which pictures look alike."""
+    def keep_near(self, found: Import, near: Iterable[Near], seen_id: int) -> bool:
+        """Write down which pictures look alike, those on record up to `seen_id` included; False,
+        and nothing is written, when another request has done so since `found` was read."""
         with self._lock:
+            now = self._read(found.id)
+            if now is None or now.seen_id != found.seen_id:
+                return False
             rows = [dataclasses.asdict(pair) for pair in near]
-            write_json(self._folder / import_id / _NEAR, rows)
-            self._loaded.pop(import_id, None)
+            write_json(self._folder / found.id / _NEAR, rows)
+            self._loaded.pop(found.id, None)
+            self.update(found.id, seen_id=seen_id)
+            return True
 
     def staged(self, import_id: str) -> Staged:
         """What was read for an import; UserError when it is not there, or broken."""
@@ -219,11 +228,24 @@ class Imports:
                 (self._folder / import_id / name).unlink(missing_ok=True)
             self._loaded.pop(import_id, None)
 
-    def discard(self, import_id: str) -> None:
-        """Remove an import; what it would have brought stays among the originals until a sweep."""
+    def discard(self, import_id: str) -> bool:
+        """Remove an import; what it would have brought stays among the originals until a sweep.
+
+        False when it is just being carried out.
+        """
         with self._lock:
+            if import_id in self._claimed:
+                return False
             shutil.rmtree(self._folder / import_id, ignore_errors=True)
             self._loaded.pop(import_id, None)
+            return True
+
+    def reading_since(self) -> datetime.datetime | None:
+        """When the oldest of those began that are being read: none of their pictures is on record,
+        nor among `digests`, before the last one is there."""
+        busy = {one for one in list(self._tasks) if self.task(one)}
+        began = [datetime.datetime.fromisoformat(one.at) for one in self._all() if one.id in busy]
+        return min(began, default=None)
 
     def digests(self) -> set[str]:
         """Of all pictures that wait for a decision."""

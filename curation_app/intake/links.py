@@ -1,6 +1,7 @@
 """Lists of URLs: a URL a line with class and licence behind it, or CSV with a header."""
 
 import collections
+import contextlib
 import csv
 import dataclasses
 import datetime
@@ -194,8 +195,9 @@ def forget_downloads(memory: Path) -> None:
     """Remove what no import can go on from any more."""
     before = time.time() - _REMEMBERED.total_seconds()
     for path in sorted(memory.glob("*.jsonl")):
-        if path.stat().st_mtime < before:
-            path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # another import forgets, too
+            if path.stat().st_mtime < before:
+                path.unlink()
 
 
 class _Downloads:

@@ -64,9 +64,11 @@ function take(group, url, said) {
     return;
   }
   const values = valuesOf(group);
+  const fields = group.querySelector("fieldset"); // what is decided is in no other decision
   const all = groups();
   const next = all[all.indexOf(group) + 1] ?? all[all.indexOf(group) - 1];
   group.inert = true;
+  fields.disabled = true;
   if (group === current() || current() === null) focus(next);
   record(url, values, (answer) => {
     group.remove();
@@ -75,7 +77,10 @@ function take(group, url, said) {
     const every = document.getElementById("every");
     if (every) every.textContent = `Merge all ${groups().length} shown`;
     if (!groups().length) load(window.location.href, said(answer));
-  }).finally(() => { group.inert = false; });
+  }).finally(() => {
+    group.inert = false;
+    fields.disabled = false;
+  });
 }
 
 function steps(answer) {

@@ -1,7 +1,7 @@
 // Keyboard triage, choosing several, zoom, comparison and endless scrolling. The page works without
 // this file: votes, undo and batches are plain forms, and Next is a link.
 
-import { record, say } from "./send.js";
+import { record, say, settled } from "./send.js";
 
 const grid = document.getElementById("grid");
 const pages = document.getElementById("pages");
@@ -12,6 +12,7 @@ const zoom = document.getElementById("zoom");
 const tagging = document.getElementById("tagging");
 const KEYS = { k: "state:keep", m: "state:maybe", r: "state:reject" };
 const here = new URL(window.location.href);
+let moving = false; // to a page that is still on its way: keys wait for it
 let scored = null; // the tile that the last number or letter went to
 
 document.getElementById("keys").hidden = false;
@@ -105,7 +106,7 @@ function step(url, said) {
     const gone = answer.changed !== answer.pictures.length;
     const unknown = answer.changed > 0 && !answer.pictures.some((one) => document.getElementById(`picture-${one.id}`));
     if (gone || (unknown && answer.pictures.length > 2)) {
-      window.location.reload();
+      settled().then(() => window.location.reload()); // what was done meanwhile comes first
       return;
     }
     show(answer, said);
@@ -124,8 +125,13 @@ async function move(by) {
   const all = tiles();
   const from = all.indexOf(current());
   const to = from < 0 ? 0 : from + by;
-  if (to >= all.length && (await more())) focus(tiles()[Math.min(to, tiles().length - 1)]);
-  else if (all[to]) focus(all[to]);
+  if (to < all.length) {
+    if (all[to]) focus(all[to]);
+    return;
+  }
+  moving = true;
+  if (await more()) focus(tiles()[Math.min(to, tiles().length - 1)]);
+  moving = false;
 }
 
 // The next page is put below this one as its end comes near.
@@ -235,6 +241,10 @@ document.addEventListener("keydown", (event) => {
   if (event.target.matches("select, textarea, input:not([type=checkbox])") || !tiles().length) return;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   if (!undo && !READ_ONLY.includes(key)) return;
+  if (moving) {
+    event.preventDefault();
+    return;
+  }
   if (key in KEYS || (key >= "0" && key <= "5")) {
     if (event.repeat) return;
     vote(key);

@@ -3,11 +3,25 @@
 
 const token = document.querySelector('meta[name="form-token"]').content;
 const RETRIES = 4;
+const shown = document.querySelector('.steps input[name="expected"]');
+const first = Number(shown?.value ?? 0); // the curator's newest action when the page was made
+const own = new Set(); // this page's actions since
+let last = first; // what an undo on this page means
+let pending = 0;
 let queue = Promise.resolve();
 
 // Math.random is enough: a key must differ from others, not be secret; randomUUID needs HTTPS.
 export function newKey() {
   return Array.from({ length: 4 }, () => Math.random().toString(36).slice(2, 10)).join("-");
+}
+
+// What another window or an import did is not taken back unseen: 0 is no action's number.
+function note(url, answer) {
+  const step = url === "/undo" || url === "/redo";
+  if (!step && answer.action) own.add(answer.action);
+  const now = step ? answer.undoes : answer.action;
+  if (now) last = now <= first || own.has(now) ? now : 0;
+  return answer;
 }
 
 async function once(url, body) {
@@ -22,9 +36,10 @@ async function once(url, body) {
 async function send(url, values) {
   const body = new URLSearchParams(values);
   if (!body.has("key")) body.set("key", newKey());
+  if (shown && url === "/undo") body.set("expected", last);
   for (let attempt = 0; ; attempt += 1) {
     try {
-      return await once(url, body);
+      return note(url, await once(url, body));
     } catch (error) {
       // TypeError is how fetch says that the network failed.
       if (!(error instanceof TypeError) || attempt === RETRIES) throw error;
@@ -47,6 +62,18 @@ export function say(text) {
 }
 
 export function record(url, values, show) {
-  queue = queue.then(async () => show(await send(url, values))).catch(complain);
+  pending += 1;
+  queue = queue
+    .then(async () => show(await send(url, values)))
+    .catch(complain)
+    .finally(() => { pending -= 1; });
   return queue;
 }
+
+// When all that was done so far is on record, or has failed.
+export const settled = () => queue;
+
+// The browser asks before it drops what is still on its way.
+window.addEventListener("beforeunload", (event) => {
+  if (pending) event.preventDefault();
+});

@@ -125,14 +125,30 @@ def last_undone(connection: Connection, curator_id: int) -> int | None:
     return connection.execute(found).scalar()
 
 
-def undo(connection: Connection, curator_id: int, *, key: str | None = None) -> Acted:
-    """Take back the curator's last action that stands; what others did since stays."""
+def undo(
+    connection: Connection,
+    curator_id: int,
+    *,
+    expected_id: int | None = None,
+    key: str | None = None,
+) -> Acted:
+    """Take back the curator's last action that stands; what others did since stays.
+
+    UserError when that is not `expected_id`, which is the action that the curator sees as the last.
+    """
     before = _acted_already(connection, curator_id, key)
     if before is not None:
         return before
     target = last_done(connection, curator_id)
     if target is None:
         return Acted(action_id=None, picture_ids=[])
+    if expected_id is not None and target != expected_id:
+        raise UserError(
+            "something else was done since, in another window or by an import: reload the page to "
+            "see it, then undo"
+        )
+    touched = select(changes.c.picture_id).where(changes.c.action_id == target).distinct()
+    _lock(connection, sorted(connection.execute(touched).scalars()))
     _refuse_to_hide_keepers(connection, target)
     action_id = _append(connection, curator_id, "undo", target=target, key=key)
     connection.execute(insert(undone).values(action_id=target))

@@ -16,7 +16,7 @@ from curation_app.filters import whole_number
 from curation_app.imports import merging
 from curation_app.imports.deciding import ACTION_WORDS, KIND_WORDS, card_json, decided, page_of
 from curation_app.imports.lending import CollectionOrigin
-from curation_app.imports.waiting import APPLYING, READY, Import
+from curation_app.imports.waiting import READY, Import
 from curation_app.intake.candidates import UNLABELLED
 from curation_app.intake.fetch import Rules
 from curation_app.intake.links import MOST_BYTES, LinkOrigin, parse_links
@@ -132,8 +132,6 @@ def apply(import_id: str) -> ResponseReturnValue:
 def discard(import_id: str) -> ResponseReturnValue:
     """Forget an import, also while it is still being read."""
     found, collection = find(import_id)
-    if found.state == APPLYING:
-        raise UserError("the pictures are just being brought in: undo that afterwards")
     merging.discard(get_app(), found)
     return redirect(url_for("merging.index", collection=collection.id), 303)
 

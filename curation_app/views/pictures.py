@@ -164,10 +164,18 @@ def act() -> ResponseReturnValue:
 @blueprint.post("/undo")
 @needs("curator")
 def undo() -> ResponseReturnValue:
-    """Take back the last thing that this curator did."""
-    return acted(
-        acting(lambda connection: actions.undo(connection, curator().id, key=key_of_request()))
-    )
+    """Take back the last thing that this curator did.
+
+    `expected` names the action that the page shows as the last: another one is not taken back.
+    """
+    text = request.form.get("expected")
+    expected = whole_number(text, "expected") if text else None
+
+    def record(connection: Any) -> Acted:
+        me = curator().id
+        return actions.undo(connection, me, expected_id=expected, key=key_of_request())
+
+    return acted(acting(record))
 
 
 @blueprint.post("/redo")
@@ -197,6 +205,7 @@ def acted(result: Acted) -> ResponseReturnValue:
         changed=len(result.picture_ids),
         pictures=[as_json(picture) for picture in changed],
         counts=None if first is None else state_counts(counted(first)),
+        undoes=steps["can_undo"],
         **{name: value is not None for name, value in steps.items()},
     )
 

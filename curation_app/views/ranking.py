@@ -85,6 +85,8 @@ def judged() -> ResponseReturnValue:
             judge().judged(connection, collection.id, curator().id, comparison)
         return result, collection
 
+    with reading() as connection:
+        judge().ready(_collection_of_pair(connection, comparison).id)
     result, collection = acting(record)
     if not wants_json():
         label = request.form.get("label")
@@ -146,13 +148,13 @@ def _pair_json(left: Picture, right: Picture, asked: Asked) -> dict[str, Any]:
 
 def _progress(collection: Collection, label: str) -> dict[str, Any]:
     board = judge().board(collection.id)
-    members = board.classes[label]
+    members = board.members(label)
     votes = board.live.votes[members]
     return {
         "pictures": len(members),
         "votes": int(votes.sum()),
         "unseen": int((votes == 0).sum()),
-        "per_picture": float(votes.mean()),
+        "per_picture": float(votes.mean()) if len(members) else 0.0,
     }
 
 

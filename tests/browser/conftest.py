@@ -15,6 +15,7 @@ from axe_playwright_python.sync_playwright import Axe
 from flask import Flask
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect
+from waitress.channel import HTTPChannel
 
 from curation_app.server import make_server
 from tests.needs import missing
@@ -48,11 +49,20 @@ def served(app: Flask) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
-        server.task_dispatcher.shutdown()
-        # In the server's own thread: it must not look at sockets that another one has closed.
-        server.trigger.pull_trigger(lambda: server.asyncore.close_all(server._map))
-        thread.join(timeout=20)
+        server.task_dispatcher.shutdown(timeout=60)
+        left: list[Any] = []
+        # In the server's own thread, which then ends: nobody else may close what it looks at.
+        server.trigger.pull_trigger(lambda: left.extend(_emptied(server._map)))
+        thread.join(timeout=60)
         assert not thread.is_alive()
+        for one in left:  # a channel's own way closes files that were half sent, too
+            one.handle_close() if isinstance(one, HTTPChannel) else one.close()
+
+
+def _emptied(held: dict[int, Any]) -> list[Any]:
+    values = list(held.values())
+    held.clear()
+    return values
 
 
 @pytest.fixture

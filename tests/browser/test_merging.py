@@ -66,6 +66,7 @@ def test_two_collections_are_merged_and_what_contradicts_is_decided(
     follow(page, page.get_by_role("link", name="See the new pictures"))
     expect(page.locator(".tile")).to_have_count(2)
     expect(page.locator(".tile[data-state=keep]")).to_have_count(1)
+    wait_for_pictures(page)
     assert ids_in(client.get("/?collection=1&label=bobcat").text)
     assert ids_in(client.get("/?collection=1&label=lynx&text=0001").text)
     page.keyboard.press("u")
@@ -120,6 +121,7 @@ def test_files_are_dropped_anywhere_on_the_page(
     page.get_by_label("our class for unlabelled").fill("fox")
     page.get_by_label("Licence of pictures that state none").fill("unknown")
     follow(page, page.get_by_role("button", name="Save and compare again"))
+    wait_for_pictures(page)
     page.get_by_role("button", name="Bring in 2 pictures").click()
     expect(page.get_by_text("2 pictures brought in.")).to_be_visible()
     assert len(ids_in(client.get("/?label=fox").text)) == 2
