@@ -1,7 +1,7 @@
 // Dropping files anywhere on the page, with progress; and choices that are kept as they are made.
 // Without this file, both are plain forms.
 
-import { complain, record, say, settled } from "./send.js";
+import { complain, isBusy, record, say, settled } from "./send.js";
 
 const upload = document.querySelector('form[data-from="files"]');
 const decide = document.getElementById("decide");
@@ -110,15 +110,11 @@ function show(answer) {
 }
 
 // What was chosen last is kept last: the form waits for what was chosen before it was sent.
-let sending = false;
 decide?.addEventListener("submit", (event) => {
-  if (sending) return;
+  if (!isBusy()) return;
   event.preventDefault();
   const by = event.submitter;
-  settled().then(() => {
-    sending = true;
-    decide.requestSubmit(by);
-  });
+  settled().then(() => decide.requestSubmit(by));
 });
 
 decide?.addEventListener("change", ({ target }) => {

@@ -70,7 +70,8 @@ export function record(url, values, show) {
   return queue;
 }
 
-// When all that was done so far is on record, or has failed.
+// Whether something is still on its way, and when all that was done so far is on record or failed.
+export const isBusy = () => pending > 0;
 export const settled = () => queue;
 
 // The browser asks before it drops what is still on its way.

@@ -41,10 +41,13 @@ def test_a_visitor_listens_and_turns_a_card_by_keyboard(
     name = card.get_attribute("data-name")
     wait_for_sound(page)
     play = card.get_by_role("button", name=f"Play the call of {name}")
+    sound = card.locator("audio")
+    sound.evaluate("sound => { sound.loop = true }")  # it does not end while it is looked at
     play.focus()
     page.keyboard.press("Enter")
     expect(card.get_by_role("button", name=f"Stop the call of {name}")).to_be_focused()
     expect(card.locator(".wave path.heard").first).to_be_attached()
+    sound.evaluate("sound => { sound.loop = false }")
     expect(card.get_by_role("button", name=f"Play the call of {name}")).to_be_visible()
     expect(card.get_by_role("img", name="Front:")).to_be_visible()
     turn = card.get_by_role("button", name="Turn over")

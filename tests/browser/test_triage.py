@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Dialog, Page, Route, expect
 
 from tests.browser.conftest import Open, assert_accessible, take_picture, wait_for_pictures
 from tests.browser.stories import follow
-from tests.curating import app_of, ids_in, make_collection, open_app
+from tests.curating import app_of, ids_in, make_collection, open_app, vote
 
 pytestmark = pytest.mark.browser
 Serve = Callable[[Flask], str]
@@ -133,3 +133,72 @@ def test_what_is_not_recorded_is_not_shown_as_if_it_were(
     page.keyboard.press("k")
     expect(page.locator("#picture-2")).to_have_attribute("data-state", "keep")
     assert app_of(app).engine
+
+
+def test_what_another_window_did_is_not_taken_back_unseen(
+    tmp_path: Path, serve: Serve, open_page: Open
+) -> None:
+    app, client = open_app(make_collection(tmp_path / "pets", 3))
+    page = open_page(serve(app), failing=True)
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("k")
+    expect(page.locator("#picture-1")).to_have_attribute("data-state", "keep")
+    assert vote(client, 5, "reject").status_code == 200  # in another window
+    page.keyboard.press("u")
+    expect(page.locator("#status")).to_contain_text("something else was done since")
+    page.keyboard.press("m")
+    expect(page.locator("#picture-2")).to_have_attribute("data-state", "maybe")
+    page.keyboard.press("u")
+    expect(page.locator("#picture-2")).to_have_attribute("data-state", "unseen")
+    page.keyboard.press("u")  # that one is the other window's
+    expect(page.locator("#status")).to_contain_text("something else was done since")
+    page.reload()
+    page.keyboard.press("u")
+    expect(page.locator("#picture-5")).to_have_attribute("data-state", "unseen")
+    assert ids_in(client.get("/?state=keep").text) == [1]
+
+
+def test_keys_wait_for_a_page_that_is_on_its_way(
+    tmp_path: Path, serve: Serve, open_page: Open
+) -> None:
+    app, client = open_app(make_collection(tmp_path / "pets", 40))
+    page = open_page("about:blank")
+    held: list[Route] = []
+    page.route("**/*part=1*", lambda route: held.append(route))
+    page.goto(serve(app))
+    page.locator("#picture-60 .view").focus()
+    page.keyboard.press("k")
+    page.keyboard.press("r")  # meant for the next one, which is not there yet
+    expect(page.locator("#picture-60")).to_have_attribute("data-state", "keep")
+    held[0].continue_()
+    expect(page.locator("#picture-61 .view")).to_be_focused()
+    page.keyboard.press("r")
+    expect(page.locator("#picture-61")).to_have_attribute("data-state", "reject")
+    assert ids_in(client.get("/?state=keep").text) == [60]
+
+
+def test_leaving_with_votes_on_their_way_is_asked_about(
+    tmp_path: Path, serve: Serve, open_page: Open
+) -> None:
+    app, client = open_app(make_collection(tmp_path / "pets", 3))
+    page = open_page(serve(app))
+    held: list[Route] = []
+    asked: list[str] = []
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.on("dialog", stay)
+    page.route("**/act", lambda route: held.append(route))
+    page.keyboard.press("ArrowRight")
+    with page.expect_request("**/act"):
+        page.keyboard.press("k")
+    with page.expect_event("dialog"):
+        page.get_by_role("link", name="Progress").click()
+    assert asked == ["beforeunload"]
+    held[0].continue_()
+    expect(page.locator("#picture-1")).to_have_attribute("data-state", "keep")
+    follow(page, page.get_by_role("link", name="Progress"))
+    assert asked == ["beforeunload"]
+    assert ids_in(client.get("/?state=keep").text) == [1]
