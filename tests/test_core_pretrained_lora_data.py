@@ -1,5 +1,6 @@
 """What a LoRA is trained on: shapes, captions, and the pictures as a pipeline sees them."""
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -14,7 +15,7 @@ from core.data.prepare import PrepareConfig, prepare
 from core.errors import UserError
 from core.files import exclusive
 from core.images import png_bytes
-from core.pretrained.lora import parts
+from core.pretrained.lora import encoding, parts
 from core.pretrained.lora.base import describe_base, open_base
 from core.pretrained.lora.batches import Batches
 from core.pretrained.lora.buckets import brought_to, bucket_sizes, nearest_size
@@ -166,6 +167,29 @@ def test_what_is_encoded_stays_when_it_is_stopped_and_ends_as_if_it_had_not_been
     digest = encode(config, folder).digest
     assert not parts_in(folder)
     assert digest == encode(config, tmp_path / "undisturbed").digest
+
+
+def test_the_others_hear_of_one_that_waits_for_another_training(
+    pipeline, pictures, monkeypatch, tmp_path
+):
+    """Who waits for one process alone, and hears nothing, gives it up in the end."""
+    monkeypatch.setattr(encoding, "_TURN_S", -1.0)
+    config, source = small(pipeline, pictures), describe_base(pipeline)
+    other, turns = contextlib.ExitStack(), []
+    other.enter_context(exclusive(tmp_path / ".encoded-lock"))
+
+    class Heard(Processes):
+        def from_first(self, value):
+            turns.append(value)
+            if len(turns) == 3:
+                other.close()
+            return super().from_first(value)
+
+    alone = Heard.alone(CPU)
+    folder = tmp_path / "encoded"
+    encoded_dataset(config, source, lambda: open_base(source, "fp32"), folder, processes=alone)
+    assert len(turns) == 4  # and that all is encoded
+    assert open_encoded(folder, verify=True).digest
 
 
 def test_a_picture_that_changed_meanwhile_is_encoded_anew_with_its_part_alone(

@@ -30,6 +30,9 @@ from core.training.processes import Processes
 _SETTINGS = ("resolution_px", "buckets", "bucket_step_px", "caption", "caption_column")
 _PAUSE_S = 0.5
 """Between looks at a lock that another process holds, and for another node's parts."""
+_TURN_S = 60.0
+"""Of waiting for another training; between turns the other processes hear that nobody died."""
+_WAITING = "waiting"
 _SHOWN_WITHIN_S = 90.0
 
 
@@ -60,7 +63,9 @@ def encoded_dataset(
     """
     with contextlib.ExitStack() as held:
         work = _Work(config, source, opened, folder)
-        begun = processes.from_first(lambda: work.begin(held, asked))
+        begun = {_WAITING: True}
+        while _WAITING in begun:  # in turns, so that the other processes hear of the first
+            begun = processes.from_first(lambda: work.begin(held, asked))
         if "urgency" in begun:
             raise Interrupted(begun["urgency"])
         missing = [Part(*part) for part in begun["missing"]]
@@ -81,17 +86,33 @@ class _Work:
         self._shown = training_pictures(config)
         self._parts = EncodingParts(folder, self._shown, sizes_of(config, source))
         self._all: list[Part] = []
+        self._waited = False
 
     def begin(self, held: contextlib.ExitStack, asked: Callable[[], int]) -> dict[str, Any]:
-        """Whether it is there, else which parts are missing; or how urgently to stop."""
+        """Whether it is there, else which parts are missing; or how urgently to stop; or that
+        another training is still at it."""
         if not (self._folder / DONE).exists():
-            if urgency := _lock(self._folder, held, asked):
-                return {"urgency": urgency}
+            if waiting := self._hold(held, asked):
+                return waiting
             if not (self._folder / DONE).exists():
                 self._all = self._parts.parts(self._source.digest)
                 return {"there": False, "missing": self._parts.missing(self._all)}
         self._check()
         return {"there": True, "missing": []}
+
+    def _hold(self, held: contextlib.ExitStack, asked: Callable[[], int]) -> dict[str, Any]:
+        """Keep others from making the same; empty, or why that is not so yet."""
+        until_s = time.monotonic() + _TURN_S
+        while not _locked(self._folder, held):
+            if not self._waited:
+                print(f"waiting for another process, which encodes pictures in {self._folder}")
+            self._waited = True
+            if urgency := asked():
+                return {"urgency": urgency}
+            if time.monotonic() > until_s:
+                return {_WAITING: True}
+            time.sleep(_PAUSE_S)
+        return {}
 
     def make(self, missing: list[Part], processes: Processes, asked: Callable[[], int]) -> None:
         """Make this process's share, in turns with the others; Interrupted when any is asked."""
@@ -156,26 +177,18 @@ class _Work:
         _check_contents(found, self._shown)
 
 
-def _lock(folder: Path, held: contextlib.ExitStack, asked: Callable[[], int]) -> int:
+def _locked(folder: Path, held: contextlib.ExitStack) -> bool:
     """Hold a dataset that is to be made against other trainings, and remove what a killed one left;
-    how urgently a stop was asked for while another had it."""
-    lock, told = folder.parent / f".{folder.name}-lock", False
-    while True:
-        try:
-            held.enter_context(exclusive(lock))
-            break
-        except BusyError:
-            if not told:
-                print(f"waiting for another process, which encodes pictures in {folder}")
-            told = True
-            if urgency := asked():
-                return urgency
-            time.sleep(_PAUSE_S)
+    False while another has it."""
+    try:
+        held.enter_context(exclusive(folder.parent / f".{folder.name}-lock"))
+    except BusyError:
+        return False
     leftover = re.compile(rf"\.{re.escape(folder.name[:100])}\.\w{{8}}\.tmp")
     for path in folder.parent.iterdir():
         if leftover.fullmatch(path.name) and path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
-    return 0
+    return True
 
 
 @contextlib.contextmanager
