@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import Open, assert_accessible, take_picture, wait_for_pictures
 from tests.browser.stories import follow
@@ -125,6 +125,28 @@ def test_files_are_dropped_anywhere_on_the_page(
     page.get_by_role("button", name="Bring in 2 pictures").click()
     expect(page.get_by_text("2 pictures brought in.")).to_be_visible()
     assert len(ids_in(client.get("/?label=fox").text)) == 2
+
+
+def test_a_form_waits_for_what_was_chosen_before_it(
+    tmp_path: Path, serve: Serve, open_page: Open
+) -> None:
+    """Else an older choice, which takes longer, would be kept last."""
+    app, _ = open_app(make_collection(tmp_path / "pets"))
+    page = open_page(f"{serve(app)}/bring-in/")
+    assert drop(page, ("tom.png", picture(5000)))
+    expect(page.locator(".merge")).to_have_count(1)
+    wait_for_pictures(page)
+    sent: list[Route] = []
+    page.route("**/choose", lambda route: sent.append(route))
+    with page.expect_request("**/choose"):
+        page.get_by_role("radio", name="leave out").check()
+    page.get_by_role("button", name="New 1").click()
+    page.wait_for_timeout(200)
+    assert len(sent) == 1  # the form has not been sent
+    page.unroute("**/choose")
+    with page.expect_navigation():
+        sent[0].continue_()
+    expect(page.get_by_role("radio", name="leave out")).to_be_checked()
 
 
 def test_what_is_refused_at_the_door_is_told_there(
