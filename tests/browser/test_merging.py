@@ -137,13 +137,18 @@ def test_a_form_waits_for_what_was_chosen_before_it(
     expect(page.locator(".merge")).to_have_count(1)
     wait_for_pictures(page)
     sent: list[Route] = []
-    page.route("**/choose", lambda route: sent.append(route))
+
+    def hold_first(route: Route) -> None:
+        sent.append(route)
+        if len(sent) > 1:
+            route.continue_()
+
+    page.route("**/choose", hold_first)
     with page.expect_request("**/choose"):
         page.get_by_role("radio", name="leave out").check()
     page.get_by_role("button", name="New 1").click()
     page.wait_for_timeout(200)
     assert len(sent) == 1  # the form has not been sent
-    page.unroute("**/choose")
     with page.expect_navigation():
         sent[0].continue_()
     expect(page.get_by_role("radio", name="leave out")).to_be_checked()
