@@ -231,8 +231,13 @@ class Judge:
             self._heard += 1  # a fit that is under way is stale when it is done
             self._boards.pop(collection_id, None)
 
+    def holds(self, picture_id: int) -> bool:
+        """Whether a picture's collection is fitted already."""
+        with self._lock:
+            return any(board.number(picture_id) is not None for board in self._boards.values())
+
     def ready(self, collection_id: int) -> None:
-        """Fit a collection for the first time, if nobody has: before a transaction that judges."""
+        """Fit a collection for the first time, if nobody has."""
         self._known(collection_id)
 
     def refit(self, collection_id: int) -> Board:

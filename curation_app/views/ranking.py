@@ -85,8 +85,9 @@ def judged() -> ResponseReturnValue:
             judge().judged(connection, collection.id, curator().id, comparison)
         return result, collection
 
-    with reading() as connection:
-        judge().ready(_collection_of_pair(connection, comparison).id)
+    if not judge().holds(comparison.left_id):  # a first fit holds up everybody's votes within
+        with reading() as connection:
+            judge().ready(_collection_of_pair(connection, comparison).id)
     result, collection = acting(record)
     if not wants_json():
         label = request.form.get("label")

@@ -63,7 +63,7 @@ def encoded_dataset(
     """
     with contextlib.ExitStack() as held:
         work = _Work(config, source, opened, folder)
-        begun = {_WAITING: True}
+        begun: dict[str, Any] = {_WAITING: True}
         while _WAITING in begun:  # in turns, so that the other processes hear of the first
             begun = processes.from_first(lambda: work.begin(held, asked))
         if "urgency" in begun:
