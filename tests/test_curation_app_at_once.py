@@ -17,10 +17,16 @@ from curation_app.imports.waiting import Decisions, Imports
 from curation_app.indexing.facts import Facts
 from curation_app.intake.plan import Near
 from curation_app.judging import Judge, judge_of
+from curation_app.records import Change
+from curation_app.store import actions
+from curation_app.store.engine import writing
 from curation_app.tasks import Task
 from tests.bringing_in import told, upload
 from tests.curating import JSON, app_of, make_collection, open_app, picture, post, vote
 from tests.photos import plant_equals
+
+
+STARS = Change(picture_id=4, field="stars", value="5")
 
 
 def shown(client: Any, picture_id: int) -> dict[str, Any]:
@@ -128,6 +134,27 @@ def test_scores_are_fitted_again_after_a_fit_that_failed(
     assert len(tries) == 2
     assert not judge.board(1).stale
     assert len(tries) == 2
+
+
+def test_nobody_waits_for_a_first_fit_to_vote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, client = open_app(make_collection(tmp_path / "pets"))
+    parts = app_of(app)
+    judge = judge_of(parts)
+    pair = client.get("/rank/next?label=cat", headers=JSON).get_json()
+    fitted, others = judge._fitted, []
+
+    def beside_a_vote(collection_id: int) -> judging.Board:
+        with writing(parts.engine) as connection:  # of somebody else, meanwhile
+            others.append(actions.act(connection, 1, "stars", [STARS]).action_id)
+        return fitted(collection_id)
+
+    monkeypatch.setattr(judge, "_fitted", beside_a_vote)
+    judge.forget(1)  # as an import does at its end
+    form = {"left": pair["left"]["id"], "right": pair["right"]["id"], "outcome": "tie"}
+    assert post(client, "/rank/judge", **form).status_code == 200
+    assert others[0] is not None
 
 
 def test_a_file_that_changes_while_it_is_looked_at_is_looked_at_again(
