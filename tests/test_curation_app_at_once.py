@@ -25,7 +25,6 @@ from tests.bringing_in import told, upload
 from tests.curating import JSON, app_of, make_collection, open_app, picture, post, vote
 from tests.photos import plant_equals
 
-
 STARS = Change(picture_id=4, field="stars", value="5")
 
 
