@@ -139,7 +139,7 @@ def _write_atlas(
     key = f"@{config.atlas_density}x"
     frames = [find_frame(one["name"], one["label"], folder / one["pngs"][key]) for one in entries]
     room = Room(
-        max_px=config.atlas_max_px,
+        max_px=config.sheet_px,
         padding_px=config.atlas_padding_px,
         extrude_px=config.atlas_extrude_px,
         power_of_two=config.atlas_power_of_two,

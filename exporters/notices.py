@@ -1,5 +1,6 @@
 """What a pack says about its licence and about how it was made."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,21 @@ def licence_of(parents: Mapping[str, Any]) -> str:
 def may_redistribute(parents: Mapping[str, Any]) -> bool | None:
     """True under known open licences, False when one forbids it, None when nobody knows."""
     return redistributable(licence_of(parents).split(" AND "))
+
+
+def may_sell(parents: Mapping[str, Any]) -> bool:
+    """Whether no licence among them is for non-commercial use alone (CC BY-NC and its kin)."""
+    return not re.search(r"(^|[-\s])nc([-\s]|$)|non-?\s?commercial", licence_of(parents).lower())
+
+
+def pictures_of(parents: Mapping[str, Any]) -> str:
+    """What the licence is about: pictures that a model learnt from, or those that were traced."""
+    return "pictures" if "pictures" in parents else "training pictures"
+
+
+def made_by(parents: Mapping[str, Any]) -> str:
+    """How the stickers came to be, in a few words."""
+    return "Cut out and traced" if "pictures" in parents else "Made with generative AI"
 
 
 def source_type_of(parents: Mapping[str, Any]) -> str:
@@ -45,10 +61,12 @@ def licence_text(name: str, parents: Mapping[str, Any]) -> str:
     origin = "that the model was trained on"
     if "pictures" in parents:
         origin = "that these were traced from (pack.json names each one's)"
-        verdict = verdict.replace("training pictures", "pictures").replace(
+        verdict = verdict.replace("training pictures", pictures_of(parents)).replace(
             "State the licence when you prepare the\ndataset, train, sample and export again.",
             "State it with\n--licence or in metadata.jsonl, and export again.",
         )
+    if allowed and not may_sell(parents):
+        verdict += "\nNOT FOR SALE: a licence among them allows no commercial use."
     return (
         f"{name}\n\n"
         f"Licence of the pictures {origin}: {licence}\n\n"

@@ -6,6 +6,7 @@ pack.json  index.html  preview.png  LICENSE  AI-DISCLOSURE.md  SHA256SUMS
 
 import re
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +15,11 @@ from core.files import atomic_file, digest_bytes, digest_file
 
 FORMAT = "menagerie-pack-1"
 SUMS = "SHA256SUMS"
+_UNREADABLE = (
+    *(zipfile.BadZipFile, OSError, zlib.error, EOFError),
+    *(RuntimeError, NotImplementedError, KeyError, ValueError),  # encrypted, odd names, cut short
+)
+"""What damaged zips raise."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 
@@ -69,7 +75,7 @@ def verify_pack(path: Path) -> list[str]:
                 return [f"holds the unsafe or repeated name {unsafe[:1] or names}"]
             found = {name: digest_bytes(archive.read(name)) for name in names}
             return _compare(found, archive.read(SUMS) if SUMS in found else None)
-    except (zipfile.BadZipFile, OSError) as error:
+    except _UNREADABLE as error:
         return [f"{path} is no readable zip: {error}"]
 
 

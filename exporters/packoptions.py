@@ -66,6 +66,12 @@ class PackOptions:
         if self.atlas_formats:
             self._check_atlas(small_px)
 
+    @property
+    def sheet_px(self) -> int:
+        """Width and height of the largest sheet, in pixels."""
+        side_px = self.atlas_max_px
+        return 1 << (side_px.bit_length() - 1) if self.atlas_power_of_two else side_px
+
     def _check_atlas(self, small_px: int) -> None:
         if self.atlas_density not in self.densities:
             raise UserError(
@@ -74,10 +80,11 @@ class PackOptions:
             )
         frame_px = self.atlas_density * small_px
         needed = frame_px + 2 * (self.atlas_extrude_px + self.atlas_padding_px)
-        if needed > self.atlas_max_px:
+        if needed > self.sheet_px:
+            largest = f", as a power of two {self.sheet_px}" * (self.sheet_px < self.atlas_max_px)
             raise UserError(
-                f"atlas_max_px is {self.atlas_max_px}: a frame of {frame_px} px with its edges "
-                f"needs {needed}; raise it, or lower --atlas-density or --small-px"
+                f"atlas_max_px is {self.atlas_max_px}{largest}: a frame of {frame_px} px with its "
+                f"edges needs {needed}; raise it, or lower --atlas-density or --small-px"
             )
 
 

@@ -7,6 +7,7 @@ from string import Template
 from typing import Any
 from urllib.parse import quote
 
+from exporters.notices import made_by, pictures_of
 from exporters.uses import render_uses
 
 _PAGE = Template("""<!doctype html>
@@ -97,7 +98,7 @@ $uses
 <footer>
 <h2 id="origin">Where it comes from</h2>
 <dl>$origin</dl>
-<p>Made with generative AI: see <a href="AI-DISCLOSURE.md">the disclosure</a>. Terms:
+<p>$made: see <a href="AI-DISCLOSURE.md">the disclosure</a>. Terms:
 <a href="LICENSE">licence</a>. All figures: <a href="pack.json">pack.json</a>; checksums:
 <a href="SHA256SUMS">SHA256SUMS</a>; <a href="preview.png">contact sheet</a>.</p>
 $refused
@@ -159,6 +160,7 @@ def render_page(facts: Mapping[str, Any]) -> str:
         uses=render_uses(facts),
         sections="\n".join(_section(number, label, items) for number, (label, items) in numbered),
         origin=_origin(facts),
+        made=made_by(facts["parents"]),
         refused=_refused(facts["refused"]),
     )
 
@@ -182,7 +184,7 @@ def _warning(facts: Mapping[str, Any]) -> str:
     )
     return (
         '<p class="warning" role="note"><strong>Do not redistribute.</strong> '
-        f"The licence of the training pictures ({licence}) {reason}.</p>"
+        f"The licence of the {pictures_of(facts['parents'])} ({licence}) {reason}.</p>"
     )
 
 

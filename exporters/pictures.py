@@ -5,6 +5,7 @@ picture's seed is its number in the sorted listing, from 1.
 """
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def open_pictures(path: Path, *, licence: str = "unknown") -> PictureSet:
     if not listing.entries:
         name, reason = next(iter(sorted(listing.rejected.items())), ("it", "is empty"))
         raise UserError(f"{path} holds no picture to export ({name}: {reason})")
-    entries = tuple(_with_digest(source, entry, licence) for entry in listing.entries)
+    entries = tuple(_with_digest(source, _named(entry), licence) for entry in listing.entries)
     rows = [[e.name, e.label, e.sha256, e.licence, e.source] for e in entries]
     digest = digest_of({"format": "menagerie-pictures-1", "pictures": rows})
     count = -(-len(entries) // SHARD)
@@ -116,6 +117,13 @@ def _with_digest(source: Source, entry: Entry, licence: str) -> Entry:
         except UnreadableError:
             changes["sha256"] = None  # said when it is read
     return dataclasses.replace(entry, **changes)
+
+
+def _named(entry: Entry) -> Entry:
+    """An entry whose class can stand in an SVG: XML has no control characters, nor halves of
+    surrogate pairs."""
+    label = re.sub(r"[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", entry.label)
+    return dataclasses.replace(entry, label=label)
 
 
 def _bytes_of(source: Source, entry: Entry) -> bytes:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from core.images import png_bytes
+from exporters.notices import pictures_of
 from exporters.platforms.sets import in_turn
 
 AT_MOST = 48
@@ -95,7 +96,7 @@ def _write_warning(sheet: Image.Image, facts: Mapping[str, Any], height_px: int)
     top = sheet.height - height_px
     pen.rectangle((0, top, sheet.width, sheet.height), fill=_WARN)
     why = "forbids it" if facts["redistributable"] is False else "is not known to allow it"
-    text = f"DO NOT REDISTRIBUTE: the licence of the training pictures {why}"
+    text = f"DO NOT REDISTRIBUTE: the licence of the {pictures_of(facts['parents'])} {why}"
     pen.text((_MARGIN_PX, top + 22), text, fill=(255, 255, 255), font=_font(26))
 
 

@@ -71,7 +71,7 @@ def load_upscaler(weights: Path, precision: Precision = "fp32") -> Upscaler:
         descriptor = spandrel.ModelLoader().load_from_state_dict(
             spandrel.canonicalize_state_dict(state)
         )
-    except (spandrel.UnsupportedModelError, RuntimeError, KeyError, AttributeError) as error:
+    except Exception as error:  # what strange weights make a detector raise is up to them
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"{weights} holds no architecture that spandrel knows ({reason}); give lanczos, "
@@ -171,7 +171,11 @@ def _run_batch(
     """The outputs, H×W×C, 0…255 and a little beyond; UserError for a tile that failed."""
     high, wide, channels = windows[0].shape
     stacked = np.stack(windows).transpose(0, 3, 1, 2) / np.float32(255)
-    output = model(torch.from_numpy(np.ascontiguousarray(stacked, dtype=np.float32))).numpy()
+    try:
+        output = model(torch.from_numpy(np.ascontiguousarray(stacked, dtype=np.float32))).numpy()
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"the upscaler's weights cannot be run ({reason}): give others") from None
     right_shape = output.shape == (len(tiles), channels, high * scale, wide * scale)
     for place, tile in enumerate(tiles):
         if not right_shape or not np.isfinite(output[place]).all():

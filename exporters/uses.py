@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from exporters.atlas.formats import css_class
 from exporters.platforms.limits import LIMITS
 
 _PIXI = "const sheet = await Assets.load('{file}'); new Sprite(sheet.textures.{one})"
@@ -14,7 +15,7 @@ _ENGINES = {
     "godot4": ("Godot 4", 'load("res://{file}{one}.tres")'),
     "godot3": ("Godot 3", 'load("res://{file}{one}.tres")'),
     "unity": ("Unity", "{file}: import with TexturePacker Importer"),
-    "css": ("CSS", '<i class="{stem} {stem}-{one}"></i>'),
+    "css": ("CSS", '<i class="{css} {css}-{one}"></i>'),
     "array": ("Others", "{file}: TexturePacker's JSON array"),
 }
 """Title and the line to copy, for each format."""
@@ -46,7 +47,7 @@ def _engine(key: str, atlas: Mapping[str, Any], one: str) -> str:
     title, line = _ENGINES[key]
     file = f"atlas/{atlas['formats'][key][0]}"
     stem = atlas["sheets"][0]["file"].removesuffix("-0.png")
-    shown = line.format(file=file, one=one, stem=stem)
+    shown = line.format(file=file, one=one, css=css_class(stem))
     return f"<div><h3>{title}</h3><p><code>{escape(shown)}</code></p></div>"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from core.inspection.config import VisualizeConfig
-from core.inspection.planning import default_out, figures_path, finished, plan_of
+from core.inspection.planning import check_out, default_out, figures_path, finished, plan_of
 from jobs.cli import run_verb
 from jobs.cluster import Cluster, ClusterFlags
 from jobs.verbs import Verb
@@ -59,7 +59,9 @@ def _device(name: str) -> str:
 
 
 def _out(flags: VisualizeFlags) -> Path:
-    return flags.out or default_out(flags.config)
+    out = flags.out or default_out(flags.config)
+    check_out(out)
+    return out
 
 
 def _finished(flags: VisualizeFlags) -> bool:

@@ -120,3 +120,28 @@ def test_a_single_training_picture_can_be_copied_and_none_cannot(tmp_path):
     assert neighbours.rate(list(TRAIN[:4])) == 0.25
     with pytest.raises(UserError, match="no training pictures"):
         TrainingNeighbours(dataset_of(tmp_path / "none", {**splits, "train": nothing}))
+
+
+@pytest.mark.parametrize("held_out", [9, 18, 36])
+def test_a_small_dataset_accuses_no_honest_set(tmp_path, held_out):
+    """The thresholds are then the nearest of a few: many honest pictures may be nearer."""
+    accused = 0
+    for seed in range(4):
+        splits = {
+            "train": TRAIN[:100],
+            "validation": clouds(held_out // 2, 10 + seed),
+            "test": clouds(held_out - held_out // 2, 20 + seed),
+        }
+        small = TrainingNeighbours(dataset_of(tmp_path / str(seed), splits))
+        found = int(small.copies(clouds(96, 30 + seed)).sum())
+        accused += small.are_too_many(found, 96)
+        copied = np.concatenate([shifted(TRAIN[:90]), clouds(6, 40 + seed)])
+        assert small.are_too_many(int(small.copies(copied).sum()), 96)
+    assert accused == 0
+
+
+def test_many_held_out_pictures_accuse_beyond_one_in_twenty(neighbours):
+    assert neighbours.calibrated_on == 200
+    assert not neighbours.are_too_many(10, 256)
+    assert neighbours.are_too_many(30, 256)
+    assert not neighbours.are_too_many(0, 0)

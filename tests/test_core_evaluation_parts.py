@@ -92,6 +92,18 @@ def test_the_figures_and_each_picture_are_told(whole, samples):
     assert all(0.5 <= row["confidence"] <= 1 for row in told)  # of two classes
 
 
+def test_evaluations_in_one_folder_have_files_of_their_own(samples, data, tmp_path):
+    config = EvaluateConfig(samples=(samples,), data=data)
+    seen = set()
+    for name in ("recognition.json", "cats.json", "dogs.json"):
+        work = EvaluateParts(config, tmp_path / name)
+        files = {work.metrics_path, work.report_path, work.pictures_path, work.kept_path}
+        assert not files & seen
+        seen |= files
+    assert tmp_path / "cats-report.html" in seen
+    assert tmp_path / "report.html" in seen
+
+
 @pytest.mark.slow
 def test_three_processes_tell_the_same(whole, samples, data, tmp_path):
     out = tmp_path / "recognition.json"

@@ -39,3 +39,13 @@ def test_plots_are_the_same_bytes_each_time_and_name_their_series() -> None:
         first, (["a run", "step", "loss"], ["cat", "dog", "floor"], ["one", "p", "q"]), strict=True
     ):
         assert all(f">{text}</text>" in svg.decode() for text in texts)
+
+
+def test_names_of_series_are_no_formulas_and_none_is_left_out() -> None:
+    names = ["cash$ $x", "$_$", "_hidden"]
+    svg = plots.lines({name: [(1, 2), (2, 3)] for name in names}, x="step", y="$").decode()
+    bars = plots.bars({"_a": {"$_$": 1.0}, "b": {"$_$": 2.0}}, y="share").decode()
+    for name in names:
+        assert f"{name}</text>" in svg
+    assert "_a</text>" in bars
+    assert "$_$</text>" in bars

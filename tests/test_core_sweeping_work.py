@@ -1,6 +1,7 @@
 """A sweep's runs go on, stop, fail and share: told by folders, some of them written by hand."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -173,3 +174,27 @@ def test_the_command_for_longer_says_what_the_run_was(data: Path, tmp_path: Path
         assert flags.config.attention == "cross"
         assert flags.config.attention_levels == run.config.attention_levels
         assert flags.config.data == data
+
+
+def test_a_session_that_was_killed_ends_before_the_next_begins(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = sweep(tmp_path / "s", data, "seed=0")
+    (run,) = work.plan.runs
+    clock = 1_000_000.0
+    monkeypatch.setattr("core.sweeping.folder.time.time", lambda: clock)
+    killed = work.files.session(run)
+    killed.__enter__()
+    came(work, 0, {2: 0.5})
+    os.utime(work.files.run(run).metrics, (clock + 60, clock + 60))
+    clock += 86_400.0  # a day later
+    with work.files.session(run):
+        clock += 30.0
+        came(work, 0, {2: 0.5, 4: 0.4})
+        os.utime(work.files.run(run).metrics, (clock, clock))
+    assert work.files.seconds(run) == 90.0
+
+
+def test_halving_without_a_step_to_compare_at_is_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--halving finds no step to compare runs at"):
+        sweep(tmp_path / "s", data, "seed=0,1", halving=2, first_rung=1000)

@@ -158,6 +158,7 @@ def test_the_same_frames_give_the_same_bytes(frames, tmp_path):
         ({"atlas": ""}, "or all, or none"),
         ({"platforms": "icq"}, "by comma whatsapp"),
         ({"atlas_max_px": 128}, "a frame of 256 px with its edges needs 262"),
+        ({"atlas_max_px": 500, "atlas_power_of_two": True}, "as a power of two 256: a frame of"),
         ({"atlas_density": 3}, "one of the densities 1 2 4"),
         ({"densities": (2, 4)}, "densities are 2 4: 1 and others"),
         ({"densities": (1, 64)}, "no PNG above 4096"),
@@ -173,3 +174,18 @@ def test_options_by_comma_keep_a_fixed_order():
     options = PackOptions(atlas="unity, pixi", platforms="ALL")
     assert options.atlas_formats == ("pixi", "unity")
     assert len(options.chosen_platforms) == 8
+
+
+def test_the_largest_sheet_is_a_power_of_two_where_engines_want_that():
+    assert PackOptions(atlas_max_px=3000).sheet_px == 3000
+    assert PackOptions(atlas_max_px=3000, atlas_power_of_two=True).sheet_px == 2048
+    assert PackOptions(atlas_max_px=4096, atlas_power_of_two=True).sheet_px == 4096
+
+
+@pytest.mark.parametrize("stem", ["zoo", "32px-cats", "2026-11-21"])
+def test_css_classes_begin_with_a_letter_or_an_underscore(frames, tmp_path, stem):
+    told = write_atlases(tmp_path, stem, frames, room=ROOM, formats=("css",), text={})
+    rules = (tmp_path / told["formats"]["css"][0]).read_text()
+    names = re.findall(r"^\.(\S+) {", rules, re.MULTILINE)
+    assert len(names) == len(frames) + 1
+    assert all(re.fullmatch(r"[A-Za-z_][\w-]*", name) for name in names)

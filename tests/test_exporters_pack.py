@@ -70,6 +70,17 @@ def test_a_broken_zip_and_unsafe_names_are_reported(tmp_path):
     assert "does not exist" in verify_pack(tmp_path / "c.zip")[0]
 
 
+def test_any_damage_to_a_zip_is_one_line(folder, tmp_path):
+    zip_folder(folder, tmp_path / "p.zip")
+    whole = (tmp_path / "p.zip").read_bytes()
+    for place in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0xFF
+        (tmp_path / "p.zip").write_bytes(damaged)
+        for line in verify_pack(tmp_path / "p.zip"):
+            assert "\n" not in line.removeprefix("holds the unsafe or repeated name")
+
+
 def test_links_are_not_packed(folder, tmp_path):
     (folder / "link").symlink_to(tmp_path)
     with pytest.raises(UserError, match="is a link"):
@@ -92,6 +103,7 @@ def test_file_names_are_safe_and_never_collide():
         ("CC0-1.0 AND unknown", None, "LICENCE UNKNOWN: DO NOT REDISTRIBUTE"),
         (None, None, "LICENCE UNKNOWN"),
         ("CC-BY-ND-4.0", False, "DO NOT REDISTRIBUTE"),
+        ("CC-BY-NC-4.0 AND MIT", True, "NOT FOR SALE"),
     ],
 )
 def test_the_licence_of_the_data_is_carried_or_its_absence_is_loud(licence, allowed, says):

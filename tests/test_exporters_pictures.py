@@ -156,3 +156,19 @@ def test_what_holds_no_pictures_is_one_error(tmp_path, name, complaint, capsys):
     assert line.startswith("export: error: ")
     assert complaint in line
     assert not (tmp_path / "pack").exists()
+
+
+def test_what_no_xml_can_hold_is_replaced_in_a_class(tmp_path):
+    folder = tmp_path / "set"
+    save(folder / "1.png", "cat", 1)
+    row = json.dumps({"file_name": "1.png", "label": "c\x01a\uffff\ud800t"})
+    (folder / "metadata.jsonl").write_text(row + "\n")
+    assert run(folder, tmp_path / "pack", "--licence", "MIT") == 0
+    (sticker,) = read_json(tmp_path / "pack" / "pack.json")["stickers"]
+    assert sticker["label"] == "c\ufffda\ufffd\ufffdt"
+
+
+def test_a_pack_of_ones_own_pictures_is_not_called_a_models(pack):
+    page = (pack / "index.html").read_text(encoding="utf-8")
+    assert "Cut out and traced: see" in page
+    assert "generative" not in page

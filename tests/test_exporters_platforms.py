@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from exporters.platforms.check import check_platform, picture_size
 from exporters.platforms.emoji import emoji_for
 from exporters.platforms.encode import Artist, frame_drawing
 from exporters.platforms.limits import LIMITS
-from exporters.platforms.sets import deal
+from exporters.platforms.sets import Member, Set, deal, lists_of
 from exporters.platforms.write import write_platform
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64" viewBox="0 0 64 64">{}</svg>'
@@ -240,3 +241,16 @@ def test_the_check_finds_what_whatsapp_would_refuse(make, damage, problem):
 )
 def test_classes_have_emoji(label, emoji):
     assert emoji_for(label) == emoji
+
+
+def test_long_names_keep_the_seed_that_tells_them_apart():
+    names = [f"golden_retriever_puppy_sitting_on_grass_{seed:06d}" for seed in (1, 2)]
+    members = tuple(
+        Member(name=name, file=f"{name}.png", label="dog", alt="a dog") for name in names
+    )
+    one = Set(title="Dogs", publisher="me", identifier="dogs", members=members)
+    for platform, longest in (("discord", 30), ("discord-emoji", 32)):
+        (text,) = lists_of(platform, one).values()
+        told = re.findall(r'"name": ?"([^"]+)"', text)
+        assert [name[-7:] for name in told] == ["_000001", "_000002"]
+        assert all(len(name) == longest for name in told)

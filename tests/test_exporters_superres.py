@@ -107,10 +107,15 @@ def test_weights_of_something_else_are_one_clear_line(tmp_path):
 
     from exporters.superres import load_upscaler
 
-    weights = save_pth(tmp_path / "other.pth", {"layer.weight": torch.zeros(3)})
-    with pytest.raises(UserError, match="no architecture that spandrel knows") as caught:
-        load_upscaler(weights)
-    assert "\n" not in str(caught.value)
+    for names in (
+        ("layer.weight",),
+        ("body.0.weight", "body.1.weight"),  # like known ones, and not
+        ("conv_first.weight", "body.0.rdb1.conv1.weight"),
+    ):
+        weights = save_pth(tmp_path / "other.pth", {name: torch.zeros(3) for name in names})
+        with pytest.raises(UserError, match="no architecture that spandrel knows") as caught:
+            load_upscaler(weights)
+        assert "\n" not in str(caught.value)
 
 
 def test_rgba_tiles_in_batches_leave_no_seam(tmp_path):

@@ -102,7 +102,8 @@ def test_no_two_nights_share_a_seed(tmp_path: Path) -> None:
 
 def test_each_stage_is_a_command_line_that_says_the_same(tmp_path: Path) -> None:
     text = ("per_class = 3", 'classes = ["cat=3", "fish"]\nguidance_interval = [0.5, 9]')
-    plan = read_plan(write_plan(tmp_path, text, ("min_psnr_db = 5", "labels = ['cat', 'fish']")))
+    export = "labels = ['cat', 'fish']\nclass_palette = true\natlas_power_of_two = true"
+    plan = read_plan(write_plan(tmp_path, text, ("min_psnr_db = 5", export)))
     stages = stages_of(plan, Night(plan.nights / "2026-11-21"))
     assert [stage.name for stage in stages] == [
         *("sample", "evaluate", "export animals", "publish", "digest")

@@ -102,6 +102,8 @@ def test_what_cannot_be_done_is_said_in_one_line(
         ((run, "--pictures", "cat/test_0"), "give two different ones"),
         ((run, "--sections", "tea"), "tea"),
         ((run, "--sigma", "0"), "above 0"),
+        ((run, "--out", str(tmp_path / "v.json")), "name an HTML file"),
+        ((run, "--out", str(run / "config.html")), "its figures would take the place of"),
     ):
         assert main(command(*arguments)) == 2
         said = capsys.readouterr().err.strip().splitlines()[-1]

@@ -17,6 +17,7 @@ but config.json and depends on no path, machine, worker count or time.
 import dataclasses
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -35,11 +36,14 @@ LATENTS = "latents.npy"
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
-_OPEN_LICENCES = (
-    *("cc0", "cc-by", "cc-by-sa", "cc-by-nc", "cc-by-nc-sa", "pddl", "public-domain"),
-    *("unlicense", "mit", "isc", "apache", "bsd", "ofl", "odbl", "odc-by", "gpl", "lgpl", "mpl"),
+_OPEN_LICENCES = re.compile(
+    r"(cc-?0|cc-zero|cc-by(-nc)?(-sa)?|pddl|odc-by|odbl|public-domain(-mark)?|unlicense|mit(-0)?|isc|"
+    r"apache|bsd(-\d-clause)?|ofl|[al]?gpl|mpl)(-licen[sc]e)?(-version)?(-?v?\d+(\.\d+)*\+?)?"
+    r"(-(only|or-later|international|universal|unported|igo|licen[sc]e|deed|[a-z]{2}))*"
 )
-_CLOSED_LICENCES = ("all-rights-reserved", "proprietary", "no-redistribution", "cc-by-nd")
+_CLOSED_LICENCES = re.compile(
+    r"(^|-)nd(-|$)|no-?deriv|all-rights-reserved|proprietary|no-redistribution|not-redistribut"
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -230,11 +234,22 @@ def redistributable(licences: Iterable[str]) -> bool | None:
 
 
 def _verdict(licence: str) -> bool | None:
-    name = "-".join(licence.lower().replace("_", "-").split())
-    if "-nd" in name or any(name.startswith(closed) for closed in _CLOSED_LICENCES):
+    """Of licences that all hold, and of each the best of those that may be chosen."""
+    verdicts = [
+        [_verdict_of_one(one) for one in re.split(r"\s+or\s+(?!later)", every, flags=re.IGNORECASE)]
+        for every in re.split(r"\s+and\s+", licence, flags=re.IGNORECASE)
+    ]
+    best = [True if True in each else None if None in each else False for each in verdicts]
+    return False if False in best else None if None in best else True
+
+
+def _verdict_of_one(licence: str) -> bool | None:
+    """False where anything in it forbids passing on; True only where all of it is known."""
+    bare = re.sub(r"\(?https?://\S+", "", licence.lower())
+    name = re.sub(r"[\s_,]+", "-", bare.strip())
+    if _CLOSED_LICENCES.search(name):
         return False
-    known = any(name == start or name.startswith(start + "-") for start in _OPEN_LICENCES)
-    return True if known else None
+    return True if _OPEN_LICENCES.fullmatch(name) else None
 
 
 def _ranges(order: Sequence[int]) -> dict[str, list[int]]:

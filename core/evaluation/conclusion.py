@@ -21,9 +21,6 @@ from core.images import Picture, unpremultiply
 from core.sampleset import Sample
 from core.threads import fixed_threads
 
-SUSPICIOUS_RATE = 0.05
-"""Copies among samples from which a set is said to copy; honest ones have 1 or 2 in 100."""
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Judged:
@@ -136,6 +133,7 @@ def _measured(
         of_class["recognised"] = counted["recognised_by_class"][name]
         of_class["confidence"] = float(np.mean(mine))
         of_class["copies"] = sum(row["copy"] for row in rows if row["label"] == name)
+    copies = sum(row["copy"] for row in rows)
     excess = judge.neighbours.excess([row["unexplained"] for row in rows])
     held_out = None
     if judged.subject.kind == "run":
@@ -151,7 +149,7 @@ def _measured(
             "rate": counted["copy_rate"],
             "excess": excess.share,
             "excess_by_chance": excess.chance,
-            "suspected": excess.copies or counted["copy_rate"] > SUSPICIOUS_RATE,
+            "suspected": excess.copies or judge.neighbours.are_too_many(copies, len(rows)),
             "closest": [_pair(rows[place], judge) for place in closest_rows(rows)],
         },
         "worst": [rows[place] for place in worst_rows(rows)],

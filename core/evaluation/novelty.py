@@ -51,6 +51,8 @@ _WAYS = [
 _CHANCE = 0.001
 _LEAST_THRESHOLD = 1e-3
 """Of datasets whose held-out pictures are training pictures."""
+SUSPICIOUS_RATE = 0.05
+"""Copies among pictures up to which no set is said to copy; honest ones have 1 or 2 in 100."""
 _LARGEST_LAID = 0.5
 _QUANTILE_LAID = 0.005
 """Half as many: held-out pictures have two ways to be taken for copies."""
@@ -108,6 +110,8 @@ class TrainingNeighbours:
         self._small = torch.cat([_shown(block) for block in blocks])
         self.held_out_laid: NDArray[np.float32] = np.empty(0, np.float32)
         """What training pictures leave unexplained of held-out ones, rising."""
+        self.calibrated_on = 0
+        """So many held-out pictures gave the thresholds."""
         self.threshold, self.laid_threshold = self._calibrated(dataset)
         """Below one of them, a picture is a copy."""
 
@@ -153,6 +157,22 @@ class TrainingNeighbours:
         chance = float(np.sqrt(-np.log(_CHANCE) / 2 * (1 / len(ours) + 1 / len(theirs))))
         return Excess(share=max(0.0, share), chance=min(1.0, chance))
 
+    def are_too_many(self, copies: int, count: int) -> bool:
+        """Whether so many copies among so many pictures are more than chance.
+
+        Of honest pictures, 1 or 2 in 100 lie below thresholds that many held-out ones gave; of
+        thresholds from a few it may be many more. With m held-out pictures that share is as if
+        drawn from Beta(2 + 0.015 m, m), and their number is beta-binomial.
+        """
+        if copies <= SUSPICIOUS_RATE * count:
+            return False
+        if not self.calibrated_on:
+            return True
+        from scipy.stats import betabinom  # Takes half a second; only here.
+
+        most = 2 + (_QUANTILE + _QUANTILE_LAID) * self.calibrated_on
+        return bool(betabinom.sf(copies - 1, count, most, self.calibrated_on) < _CHANCE)
+
     def copies(self, pictures: Sequence[Picture]) -> NDArray[np.bool_]:
         """Which pictures are copies of a training picture, N."""
         return self.matches(pictures).copies
@@ -176,6 +196,7 @@ class TrainingNeighbours:
             near.append(self._compared(embedded)[1])
             laid.append(self._laid(embedded[::every], _shown(images[::every]))[1])
         self.held_out_laid = torch.cat(laid).sort().values.numpy()
+        self.calibrated_on = len(self.held_out_laid)
         return (
             min(_LARGEST_THRESHOLD, float(torch.cat(near).quantile(_QUANTILE))),
             min(_LARGEST_LAID, float(torch.cat(laid).quantile(_QUANTILE_LAID))),

@@ -5,6 +5,7 @@ metrics.json         all figures of all sets; the done-marker when it is not one
 report.html          the same for people
 recognised.jsonl     a row per picture: seed, label, guess, confidence, copy (of a training picture)
 kept.json            seeds of the samples that are recognised: what `menagerie export --only` takes
+                     (with --out cats.json: cats-report.html, cats-kept.json and so on)
 drawn-<digest>/      what was drawn from a run, a sample set
 .evaluate-<digest>/  while it lasts
     recognizer/          the classifier, trained by one process for all
@@ -74,10 +75,10 @@ class EvaluateParts:
             open_subject(path, config, self._dataset, self.out.parent) for path in config.samples
         ]
         self.is_sample_set = [subject.kind for subject in self.subjects] == ["sample set"]
-        self.metrics_path = self.out.with_name("metrics.json")
-        self.report_path = self.out.with_name("report.html")
-        self.pictures_path = self.out.with_name("recognised.jsonl")
-        self.kept_path = self.out.with_name("kept.json")
+        self.metrics_path = self._beside("metrics.json")
+        self.report_path = self._beside("report.html")
+        self.pictures_path = self._beside("recognised.jsonl")
+        self.kept_path = self._beside("kept.json")
         if self.is_sample_set and self.out == self.metrics_path:
             raise UserError("--out metrics.json is written beside --out: name recognition.json")
         if not self.is_sample_set:
@@ -143,7 +144,10 @@ class EvaluateParts:
         if not all(path.exists() for path in files):
             return False
         ours = self._evaluation_digest
-        return all(_facts(path).get("evaluation") == ours for path in marks)
+        if not all(_facts(path).get("evaluation") == ours for path in marks):
+            return False
+        # Another evaluation may have left its own rows and report since.
+        return bool(self.figures().get("pictures_sha256") == digest_file(self.pictures_path))
 
     def figures(self) -> dict[str, Any]:
         """The figures that were written into `out`."""
@@ -152,6 +156,11 @@ class EvaluateParts:
     def metrics(self) -> dict[str, Any]:
         """All figures that were written."""
         return _facts(self.metrics_path)
+
+    def _beside(self, name: str) -> Path:
+        """A file of this evaluation: others in the same folder have theirs, under other names."""
+        plain = self.out.name in ("recognition.json", "metrics.json")
+        return self.out.with_name(name if plain else f"{self.out.stem}-{name}")
 
     def _inputs(self) -> dict[str, Any]:
         config = self.config

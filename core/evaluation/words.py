@@ -77,6 +77,8 @@ def _copying(copies: dict[str, Any]) -> str:
     found = f"{percent(copies['rate'])} are as near to a training picture as a copy is"
     if not copies["suspected"]:
         return f"{found}; so few may be chance, look at the pairs below."
+    if copies["excess"] <= copies["excess_by_chance"]:
+        return f"{found}, more than chance explains: it copies training pictures."
     return (
         f"{found}, and {percent(copies['excess'])} more than among held-out pictures are near to "
         "one: it copies training pictures."

@@ -38,6 +38,20 @@ def finished(config: VisualizeConfig, out: Path) -> bool:
     return {name: made.get(name) for name in ("settings", "parents")} == plan_of(config)
 
 
+def check_out(out: Path) -> None:
+    """UserError when the page, or the figures beside it, would take another file's place."""
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"--out {out}: name an HTML file, such as {out.with_suffix('.html')}")
+    figures = figures_path(out)
+    if figures.is_file():
+        made = read_json(figures)
+        if not (isinstance(made, dict) and {"settings", "parents"} <= made.keys()):
+            raise UserError(
+                f"--out {out}: its figures would take the place of {figures}, which is something "
+                "else: give another name"
+            )
+
+
 def figures_path(out: Path) -> Path:
     """The report's figures as JSON, beside it; written last."""
     return out.with_suffix(".json")

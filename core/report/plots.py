@@ -35,7 +35,15 @@ def lines(
             xs, ys = zip(*points, strict=True) if points else ((), ())
             marker = "o" if dots or len(points) < 2 else None
             colour = COLOURS[place % len(COLOURS)]
-            axes.plot(xs, ys, label=name, color=colour, marker=marker, markersize=3, linewidth=1.5)
+            axes.plot(
+                xs,
+                ys,
+                label=_in_legend(name),
+                color=colour,
+                marker=marker,
+                markersize=3,
+                linewidth=1.5,
+            )
         for name, value in (marks or {}).items():
             axes.axhline(value, color="#6d6558", linestyle="--", linewidth=1, label=name)
         axes.set(xlabel=x, ylabel=y)
@@ -64,7 +72,8 @@ def bars(
             heights = [values.get(label, np.nan) for label in labels]
             whiskers = [errors[name].get(label, np.nan) for label in labels] if errors else None
             colour = COLOURS[place % len(COLOURS)]
-            axes.bar(at, heights, width * 0.92, label=name, color=colour, yerr=whiskers, capsize=2)
+            label = _in_legend(name)
+            axes.bar(at, heights, width * 0.92, label=label, color=colour, yerr=whiskers, capsize=2)
         for name, value in (marks or {}).items():
             axes.axhline(value, color="#6d6558", linestyle="--", linewidth=1, label=name)
         turned = max(map(len, labels), default=0) * len(labels) > 80
@@ -100,6 +109,11 @@ def heatmap(
         return drawing.svg()
 
 
+def _in_legend(name: str) -> str:
+    """A name that legends show: they leave out those that begin with `_`."""
+    return f"\u200b{name}" if name.startswith("_") else name
+
+
 class _Drawing:
     """Axes in the house's look, without a window or anything global."""
 
@@ -108,7 +122,12 @@ class _Drawing:
         from matplotlib.figure import Figure
 
         self._look = mpl.rc_context(
-            {"svg.fonttype": "none", "svg.hashsalt": "menagerie", "font.size": 9}
+            {
+                "svg.fonttype": "none",
+                "svg.hashsalt": "menagerie",
+                "font.size": 9,
+                "text.parse_math": False,  # names are people's: $ is no formula
+            }
         )
         self._look.__enter__()
         self._figure = Figure(figsize=(_WIDE, high), layout="constrained")

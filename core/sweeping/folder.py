@@ -99,12 +99,22 @@ class SweepFolder:
     def session(self, run: PlannedRun) -> Iterator[None]:
         """Keep the time while this holds, for budgets; what is killed counts to its last sign."""
         path = self.part(run) / "sessions" / f"{uuid.uuid4().hex[:12]}.json"
+        self._end_killed(run)
         begun = time.time()
         write_json(path, {"begun": begun})
         try:
             yield
         finally:
             write_json(path, {"begun": begun, "ended": time.time()})
+
+    def _end_killed(self, run: PlannedRun) -> None:
+        """Who holds a run is alone with it: sessions without an end were killed. What they did is
+        told by the run's last sign before this session gives signs of its own."""
+        sign = _changed(self.run(run).metrics)
+        for path in (self.part(run) / "sessions").glob("*.json"):
+            session = read_json(path)
+            if "ended" not in session:
+                write_json(path, {**session, "ended": max(float(session["begun"]), sign)})
 
     def begun(self, run: PlannedRun) -> bool:
         """Whether this sweep has worked on a run."""

@@ -50,6 +50,11 @@ class SweepParts:
         self.files = SweepFolder(root=folder, pool=pool or folder / "runs")
         self.budget_hours = budget_hours
         self.plan: SweepPlan = make_plan(config, open_data)
+        if config.halving and not any(run.rungs for run in self.plan.runs):
+            raise UserError(
+                "--halving finds no step to compare runs at before their end: give a smaller "
+                "--evaluate-every or --first-rung, or more --steps"
+            )
         self.race = Race(self.plan, self.files, config.halving)
         self._open_data, self._cpu = open_data, cpu
         for data in dict.fromkeys(run.config.data for run in self.plan.runs):

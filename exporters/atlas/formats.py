@@ -91,16 +91,22 @@ def unity(stem: str, sheets: Sequence[Painted]) -> Files:
     return files
 
 
+def css_class(stem: str) -> str:
+    """A class name for sheets of this name: it may begin with no digit and no hyphen."""
+    return stem if stem[0].isalpha() or stem[0] == "_" else f"_{stem}"
+
+
 def css(stem: str, sheets: Sequence[Painted]) -> Files:
     """A class for each frame, as large as its source: <i class="zoo zoo-cat_000001"></i>."""
-    lines = [f".{stem} {{ display: inline-block; background-repeat: no-repeat; }}"]
+    name = css_class(stem)
+    lines = [f".{name} {{ display: inline-block; background-repeat: no-repeat; }}"]
     for sheet in sheets:
         for placed in sheet.frames:
             left, top, width, height = placed.frame.trim
             right = placed.frame.source[0] - left - width
             below = placed.frame.source[1] - top - height
             lines.append(
-                f".{stem}-{placed.frame.name} {{ width: {width}px; height: {height}px; "
+                f".{name}-{placed.frame.name} {{ width: {width}px; height: {height}px; "
                 f"margin: {top}px {right}px {below}px {left}px; "
                 f"background-image: url({sheet.image}); "
                 f"background-position: -{placed.x}px -{placed.y}px; }}"

@@ -88,7 +88,7 @@ class TraceOptions:
             value = getattr(self, name)
             if not re.fullmatch(r"#[0-9a-fA-F]{6}", value):
                 raise UserError(f"{name} is {value!r}: six hexadecimal digits after #, as #ffffff")
-        if self.max_kb is not None and not self.max_kb > 0:
+        if self.max_kb is not None and not 0 < self.max_kb < math.inf:
             raise UserError(f"max_kb is {self.max_kb}: more than 0, or leave it out")
 
     def attempts(self) -> tuple[tuple[int, int], ...]:

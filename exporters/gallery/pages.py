@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from exporters.gallery.shelf import Shown
+from exporters.notices import pictures_of
 
 _POLICY = (
     "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
@@ -45,7 +46,7 @@ $head
 $body
 </main>
 <footer>
-<p>Made with generative AI, by small diffusion models; every pack says from what.</p>
+<p>How each pack was made, and from what, its own page and its disclosure say.</p>
 </footer>
 </body>
 </html>
@@ -156,7 +157,7 @@ def _warning(pack: Shown) -> str:
     reason = "does not allow it" if forbidden else "is not known to allow it"
     return (
         '<p class="warning" role="note"><strong>Do not redistribute.</strong> The licence of the '
-        f"training pictures ({escape(pack.facts['licence'])}) {reason}.</p>"
+        f"{pictures_of(pack.facts['parents'])} ({escape(pack.facts['licence'])}) {reason}.</p>"
     )
 
 

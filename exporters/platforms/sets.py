@@ -117,12 +117,18 @@ def _signal(one: Set) -> dict[str, Any]:
     return {"manifest.json": {**facts, "stickers": stickers}}
 
 
+def _cut(name: str, longest: int) -> str:
+    """A name of at most so many letters, which still ends with its seed: it tells them apart."""
+    label, _, seed = name.rpartition("_")
+    return name if len(name) <= longest else f"{label[: longest - len(seed) - 1]}_{seed}"
+
+
 def _discord(one: Set) -> dict[str, Any]:
     """Names, descriptions and tags for the guild sticker endpoint."""
     stickers = [
         {
             "file": m.file,
-            "name": m.name[:30],
+            "name": _cut(m.name, 30),
             "description": m.alt[:100],
             "tags": m.emoji,
         }
@@ -133,8 +139,10 @@ def _discord(one: Set) -> dict[str, Any]:
 
 def _discord_emoji(one: Set) -> dict[str, Any]:
     """Names as Discord allows them: letters, digits and underscores, 2 to 32."""
-    emoji = [{"file": m.file, "name": f"{re.sub(r'[^A-Za-z0-9_]+', '_', m.name)[:31]:_<2}"}
-             for m in one.members]  # fmt: skip
+    names = (_cut(re.sub(r"[^A-Za-z0-9_]+", "_", m.name), 32) for m in one.members)
+    emoji = [
+        {"file": m.file, "name": f"{name:_<2}"} for m, name in zip(one.members, names, strict=True)
+    ]
     return {"emoji.json": {"emoji": emoji}}
 
 

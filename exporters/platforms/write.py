@@ -115,6 +115,6 @@ def _notes(platform: str, sizes: Sequence[int]) -> list[str]:
         counts = ", ".join(map(str, sizes))
         return [
             f"LINE's shop takes sets of {', '.join(map(str, LINE_COUNTS))} stickers, here are "
-            f"{counts}: leave some out before you submit them"
+            f"{counts}: leave some out, or add some, before you submit them"
         ]
     return []

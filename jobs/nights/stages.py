@@ -189,6 +189,9 @@ def argv_of(flags: Flags) -> tuple[str, ...]:
             if field.name == "config" or computed or value == field.default:
                 continue
             flag = "--" + field.name.replace("_", "-")
+            if isinstance(value, bool):
+                words.append(flag if value else f"--no-{flag[2:]}")
+                continue
             words += [flag, *map(str, value)] if isinstance(value, tuple) else [f"{flag}={value}"]
     return tuple(words)
 
