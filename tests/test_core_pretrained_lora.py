@@ -333,3 +333,20 @@ def test_the_clock_of_a_process_began_with_it():
     budget.lasted("look", 2.0)  # what was timed counts, whatever was expected
     budget.expect("look", 4.0)
     assert not budget.short_of("look")
+
+
+@pytest.mark.parametrize(("step_s", "saving_s"), [(0.02, 0.05), (0.2, 0.8), (0.5, 0.9)])
+def test_steps_and_the_last_checkpoint_end_within_five_per_cent_of_the_time(step_s, saving_s):
+    now = 7.3
+
+    def pass_by(what, seconds):
+        nonlocal now
+        now += seconds
+        budget.lasted(what, seconds)
+
+    budget = Budget(30 / 3600, lambda: now)
+    pass_by("checkpoint", saving_s)
+    while not budget.short_of("step"):
+        pass_by("step", step_s)
+    assert now + saving_s >= 0.95 * 30
+    assert now + 1.5 * saving_s <= 30  # also if this one takes half as long again

@@ -18,6 +18,7 @@ from core.training.loop import train
 from core.training.meeting import Place
 from core.training.memory import TrainingPictures
 from core.training.record import read_metrics
+from tests.patience import best_of_three
 from tests.ranks import Mishap, Ranks, train_in
 from tests.tiny import tiny_config, tiny_dataset
 
@@ -114,7 +115,7 @@ def test_a_killed_process_is_named_and_the_run_goes_on_bit_for_bit(
     run = tmp_path / "run"
     mishap = Mishap(rank=1, signal=signal.SIGKILL, step=7)
     with Ranks(3, run, data=data, mishaps=(mishap,), **STEPS) as ranks:
-        ends = ranks.ends(within_s=30)
+        ends = ranks.ends(within_s=120)
     assert [end.kind for end in ends.values()] == ["ProcessTrouble", "killed", "ProcessTrouble"]
     assert "rank 1 on node1" in ends[0].message
     assert "no sign of life" in ends[0].message
@@ -144,7 +145,7 @@ def test_a_process_that_stands_still_is_named(data: Path, tmp_path: Path, rank: 
     mishap = Mishap(rank=rank, signal=signal.SIGSTOP, step=4, evaluating=rank == 0)
     work = {"data": data, "mishaps": (mishap,), "patience": {"stall_s": 3}}
     with Ranks(2, tmp_path / "run", **work, **STEPS) as ranks:
-        ranks.processes[1 - rank].join(30)
+        ranks.processes[1 - rank].join(120)
         end = ranks.ends(within_s=0)[1 - rank]
     assert end.kind == "ProcessTrouble"
     assert f"rank {rank} on node{rank}" in end.message
@@ -153,14 +154,22 @@ def test_a_process_that_stands_still_is_named(data: Path, tmp_path: Path, rank: 
 
 @pytest.mark.slow
 def test_a_process_that_never_comes_is_named(data: Path, tmp_path: Path) -> None:
+    def without_rank_1(number: int) -> tuple[int, list[str]]:
+        wait_s = (2, 6, 18)[number]  # where rank 2 is slow to start, it has more time
+        work = {"data": data, "patience": {"rendezvous_s": wait_s}}
+        with Ranks(3, tmp_path / f"late{number}", absent=(1,), **work) as ranks:
+            ends = ranks.ends(within_s=120).values()
+        assert [end.kind for end in ends] == ["ProcessTrouble"] * 2
+        return wait_s, [end.message for end in ends]
+
+    def names_rank_1(found: tuple[int, list[str]]) -> bool:
+        wait_s, messages = found
+        return all(f"within {wait_s} s: rank 1 never started" in one for one in messages)
+
+    best_of_three(without_rank_1, names_rank_1)
     work = {"data": data, "patience": {"rendezvous_s": 2}}
-    with Ranks(3, tmp_path / "late", absent=(1,), **work) as ranks:
-        ends = ranks.ends(within_s=20)
-    for end in ends.values():
-        assert end.kind == "ProcessTrouble"
-        assert "within 2 s: rank 1 never started" in end.message
     with Ranks(2, tmp_path / "headless", absent=(0,), **work) as ranks:
-        end = ranks.ends(within_s=20)[1]
+        end = ranks.ends(within_s=120)[1]
     assert end.kind == "ProcessTrouble"
     assert "rank 0 never started; the meeting is at 127.0.0.1" in end.message
 

@@ -290,11 +290,11 @@ def test_a_trickle_of_bytes_does_not_outlast_the_time_limit(where: str) -> None:
         trickle(b"")(connected)
 
     with raw_server(talk) as port:
-        rules = Rules(ports=frozenset([port]), networks=(HERE,), whole_s=0.5, silence_s=0.3)
+        rules = Rules(ports=frozenset([port]), networks=(HERE,), whole_s=0.5, silence_s=30)
         began = time.monotonic()
         with pytest.raises(FetchError, match=r"within 0\.5 s"):
             fetch(f"http://127.0.0.1:{port}/", rules)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 20  # it would trickle for ever
 
 
 def test_silence_is_not_waited_for() -> None:

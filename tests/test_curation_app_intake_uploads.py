@@ -335,7 +335,9 @@ def test_an_interrupted_download_goes_on_where_it_was(tmp_path: Path, originals:
     for _ in range(8):
         next(some)
     some.close()  # type: ignore[attr-defined]
-    time.sleep(0.1)
+    for thread in threading.enumerate():  # downloads on their way are ended, and kept
+        if thread.name.startswith("download"):
+            thread.join()
     (journal,) = memory.iterdir()
     with journal.open("ab") as file:
         file.write(b'{"url": "https://host0.org/2')  # the machine went down

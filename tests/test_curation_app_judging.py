@@ -4,14 +4,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select, text
 
+from curation_app.judging import Judge
 from curation_app.store import pictures
 from curation_app.store.engine import writing
 from curation_app.store.schema import comparisons
 from curation_app.views.ranking import judge
 from tests.curating import JSON, app_of, ids_in, make_collection, open_app, post
+
+
+def opened(folder: Path, **settings: str) -> tuple[Flask, FlaskClient]:
+    """An app whose judge draws from a seed: which pairs are asked, and which once more."""
+    app, client = open_app(folder, **settings)
+    parts = app_of(app)
+    parts.parts["judge"] = Judge(parts.engine, parts.tasks, seed=1)
+    parts.listeners.append(parts.parts["judge"].listen)
+    return app, client
 
 
 def ask(client: FlaskClient, label: str = "cat") -> dict[str, dict[str, int]]:
@@ -36,7 +47,7 @@ def scores(client: FlaskClient) -> dict[int, float]:
 
 
 def test_the_order_follows_from_the_pairs(tmp_path: Path, where: dict[str, str]) -> None:
-    app, client = open_app(make_collection(tmp_path / "pets", 8), **where)
+    app, client = opened(make_collection(tmp_path / "pets", 8), **where)
     answer_by_id(client, 24)
     with app.app_context():
         judge().refit(1)
@@ -49,7 +60,7 @@ def test_the_order_follows_from_the_pairs(tmp_path: Path, where: dict[str, str])
 
 
 def test_scores_are_a_replay_of_the_log(tmp_path: Path, where: dict[str, str]) -> None:
-    app, client = open_app(make_collection(tmp_path / "pets", 6), **where)
+    app, client = opened(make_collection(tmp_path / "pets", 6), **where)
     answer_by_id(client, 12)
     with app.app_context():
         judge().refit(1)
@@ -65,7 +76,7 @@ def test_scores_are_a_replay_of_the_log(tmp_path: Path, where: dict[str, str]) -
 
 
 def test_undo_takes_a_judgement_out_of_the_scores(tmp_path: Path) -> None:
-    _, client = open_app(make_collection(tmp_path / "pets", 3))
+    _, client = opened(make_collection(tmp_path / "pets", 3))
     pair = ask(client)
     form = {"left": pair["left"]["id"], "right": pair["right"]["id"], "outcome": "left"}
     judged = post(client, "/rank/judge", **form).get_json()
@@ -81,7 +92,7 @@ def test_undo_takes_a_judgement_out_of_the_scores(tmp_path: Path) -> None:
 
 
 def test_stars_and_pairs_make_one_score(tmp_path: Path) -> None:
-    app, client = open_app(make_collection(tmp_path / "pets", 4))
+    app, client = opened(make_collection(tmp_path / "pets", 4))
     post(client, "/act", picture=1, do="stars:5")
     post(client, "/act", picture=2, do="stars:1")
     answer_by_id(client, 1, "dog")
@@ -92,7 +103,7 @@ def test_stars_and_pairs_make_one_score(tmp_path: Path) -> None:
 
 
 def test_a_judgement_sent_twice_counts_once(tmp_path: Path) -> None:
-    app, client = open_app(make_collection(tmp_path / "pets", 3))
+    app, client = opened(make_collection(tmp_path / "pets", 3))
     form = {"left": 1, "right": 2, "outcome": "right", "key": "one-judgement-key"}
     first = post(client, "/rank/judge", **form).get_json()
     again = post(client, "/rank/judge", **form).get_json()
@@ -103,7 +114,7 @@ def test_a_judgement_sent_twice_counts_once(tmp_path: Path) -> None:
 
 
 def test_two_curators_are_not_asked_the_same(tmp_path: Path) -> None:
-    _, client = open_app(make_collection(tmp_path / "pets", 6))
+    _, client = opened(make_collection(tmp_path / "pets", 6))
     asked = [ask(client) for _ in range(3)]
     seen = [pair[side]["id"] for pair in asked for side in ("left", "right")]
     assert len(set(seen)) == 6
@@ -112,7 +123,7 @@ def test_two_curators_are_not_asked_the_same(tmp_path: Path) -> None:
 def test_some_pairs_come_back_with_their_sides_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app, client = open_app(make_collection(tmp_path / "pets", 30))
+    app, client = opened(make_collection(tmp_path / "pets", 30))
     monkeypatch.setattr("curation_app.judging._REPEATED", 0.3)
     answer_by_id(client, 80)
     with app_of(app).engine.connect() as connection:
@@ -132,7 +143,7 @@ def test_some_pairs_come_back_with_their_sides_changed(
 def test_who_fetches_two_pairs_ahead_is_asked_none_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, client = open_app(make_collection(tmp_path / "pets", 8))
+    _, client = opened(make_collection(tmp_path / "pets", 8))
     monkeypatch.setattr("curation_app.judging._REPEATED", 0.3)
     queue, asked = [ask(client), ask(client)], []
     while queue:  # over a fit, which comes after 25 votes, and up to the end of the class
@@ -162,14 +173,14 @@ def test_who_fetches_two_pairs_ahead_is_asked_none_twice(
 def test_a_judgement_that_makes_no_sense_is_refused(
     tmp_path: Path, form: dict[str, object], complaint: str
 ) -> None:
-    _, client = open_app(make_collection(tmp_path / "pets", 2))
+    _, client = opened(make_collection(tmp_path / "pets", 2))
     answer = post(client, "/rank/judge", **form)
     assert answer.status_code == 409
     assert complaint in answer.get_json()["error"]
 
 
 def test_the_page_works_without_scripts(tmp_path: Path) -> None:
-    app, client = open_app(make_collection(tmp_path / "pets", 2))
+    app, client = opened(make_collection(tmp_path / "pets", 2))
     html = client.get("/rank/?label=dog").text
     assert "Which is better?" in html
     form = {"left": 3, "right": 4, "outcome": "left", "label": "dog"}

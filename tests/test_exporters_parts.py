@@ -44,6 +44,20 @@ if __name__ == "__main__":
     work = ExportParts(config, Path(out), workers=int(workers))
     make_parts(work, map(int, parts)) if parts else make_everything(work)
 """
+HELD = """
+import os, time
+from exporters import tracing
+
+real = tracing.make_piece
+
+def make_piece(sample, *rest):  # workers, too, have it: they import this file
+    seed = sample.seed
+    while CONDITION:
+        time.sleep(0.02)
+    return real(sample, *rest)
+
+tracing.make_piece = make_piece
+"""
 
 
 def config(samples, **changes):
@@ -52,10 +66,13 @@ def config(samples, **changes):
 
 
 @contextlib.contextmanager
-def started(tmp_path, samples, out, *, workers=1, parts=()):
-    """Make parts (or everything) in a process of its own, which ends with the test."""
+def started(tmp_path, samples, out, *, workers=1, parts=(), held=""):
+    """Make parts (or everything) in a process of its own, which ends with the test.
+
+    held: a condition on a picture's `seed`; those wait for as long as it holds.
+    """
     script = tmp_path / "make.py"
-    script.write_text(MAKE)
+    script.write_text((HELD.replace("CONDITION", held) if held else "") + MAKE)
     command = [sys.executable, script, samples, out, workers, *parts]
     process = subprocess.Popen(
         list(map(str, command)),
@@ -177,11 +194,14 @@ def test_three_processes_at_once_make_the_same_bytes(samples, whole, tmp_path):
 def test_a_killed_export_goes_on_and_its_parts_are_kept(samples, whole, tmp_path):
     out = tmp_path / "killed"
     first = tmp_path / ".killed.parts" / "part-00000"
-    with started(tmp_path, samples, out, workers=2) as process:
+    told = tmp_path / "told"
+    held = f"seed > 4 or seed == 4 and not os.path.exists({str(told)!r})"
+    with started(tmp_path, samples, out, workers=2, held=held) as process:
         until(first.exists, process)
         workers = workers_of(process)
         for pid in workers:
             os.kill(pid, signal.SIGTERM)  # a cluster tells all processes; the parent decides
+        told.touch()
         until(first.with_name("part-00001").exists, process)
     assert workers
     until(lambda: not any(b"spawn_main" in command_of(pid) for pid in workers))  # none is left over
@@ -197,7 +217,7 @@ def test_a_killed_export_goes_on_and_its_parts_are_kept(samples, whole, tmp_path
 @pytest.mark.slow
 def test_an_interrupt_ends_at_once_and_leaves_no_half_part(samples, tmp_path):
     parts = tmp_path / ".stopped.parts"
-    with started(tmp_path, samples, tmp_path / "stopped", workers=2) as process:
+    with started(tmp_path, samples, tmp_path / "stopped", workers=2, held="seed > 1") as process:
         until(lambda: list(parts.glob("*/*.svg")), process)
         workers = workers_of(process)
         process.send_signal(signal.SIGINT)
@@ -212,7 +232,7 @@ def test_an_interrupt_ends_at_once_and_leaves_no_half_part(samples, tmp_path):
 @pytest.mark.slow
 def test_a_worker_that_dies_is_one_error_and_the_export_goes_on(samples, whole, tmp_path):
     out = tmp_path / "weak"
-    with started(tmp_path, samples, out, workers=2) as process:
+    with started(tmp_path, samples, out, workers=2, held="seed > 1") as process:
         until(lambda: list(tmp_path.glob(".weak.parts/*/*.svg")), process)
         os.kill(workers_of(process)[0], signal.SIGKILL)
         said = process.communicate(timeout=60)[1]

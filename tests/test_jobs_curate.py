@@ -72,14 +72,14 @@ class Client:
             connection.close()
 
     def enter(self) -> None:
-        found = re.search(r'name="form-token" content="(\w+)"', self.ask("GET", "/"))
+        found = re.search(r'name="form-token" content="(\w+)"', self.insist("GET", "/"))
         assert found
         self.headers |= {"X-Form-Token": found[1], "Accept": "application/json"}
 
-    def insist(self, path: str, **form: Any) -> dict[str, Any]:
+    def insist(self, method: str, path: str, **form: Any) -> str:
         while True:
             try:
-                return dict(json.loads(self.ask("POST", path, **form)))
+                return self.ask(method, path, **form)
             except (OSError, http.client.HTTPException):
                 time.sleep(0.05)
 
@@ -104,19 +104,23 @@ def test_no_acknowledged_vote_is_lost_or_doubled_when_the_server_is_killed(tmp_p
                 key = f"{seed}-{choose.random():.17f}"
                 state = choose.choice(["keep", "maybe", "reject", "unseen"])
                 form = {"picture": choose.randint(1, 80), "do": f"state:{state}", "key": key}
-                answer = client.insist("/act", **form)
+                answer = json.loads(client.insist("POST", "/act", **form))
                 if answer["action"] is not None:
                     acknowledged.append((answer["action"], key, state))
         except BaseException as error:
             failed.append(error)
 
     clients = [threading.Thread(target=vote_on, args=(seed,)) for seed in range(8)]
+    deadline = time.monotonic() + 240
     for round_number in range(20):
         with serving("-m", "curation_app", str(folder), port=port) as (process, _):
             if round_number == 0:
                 for client in clients:
                     client.start()
+            enough = len(acknowledged) + 12
             time.sleep(0.6)
+            while len(acknowledged) < enough and not failed and time.monotonic() < deadline:
+                time.sleep(0.02)
             if round_number == 19:
                 over.set()
                 for client in clients:

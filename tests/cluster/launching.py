@@ -101,12 +101,12 @@ def events(launch: LaunchFolder, kind: str) -> list[dict[str, Any]]:
     return [entry for entry in launch.entries() if entry["event"] == kind]
 
 
-def until(ask: Callable[[], T], *, what: str, timeout_s: float = 90) -> T:
+def until(ask: Callable[[], T], *, what: str, timeout_s: float = 300, every_s: float = 0.1) -> T:
     """Ask again and again until the answer is true."""
     deadline = time.monotonic() + timeout_s
     while not (answer := ask()):
         assert time.monotonic() < deadline, f"{what}: not within {timeout_s:.0f} s"
-        time.sleep(0.1)
+        time.sleep(every_s)
     return answer
 
 

@@ -15,7 +15,7 @@ from tests.pipelines import tiny_sd
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
-STEPS = 40
+STEPS = 60
 TINY = (
     *("--pipeline", "sd", "--data", "pictures", "--resolution-px", "32", "--bucket-step-px", "8"),
     *("--steps", str(STEPS), "--learning-rate", "1e-3", "--log-every", "1"),
@@ -44,11 +44,12 @@ def test_two_nodes_adapt_a_pipeline_though_their_job_is_queued_again(
     [job] = launch.job_ids()
 
     two = tmp_path / "two"
-    until(lambda: len(losses(two)) >= 5, what="the first steps", timeout_s=120)
+    until(lambda: len(place.processes(job)) == 2, what="both processes")
     pid = place.processes(job)[-1]
+    until(lambda: len(losses(two)) >= 5, what="the first steps", every_s=0.01)
     os.kill(pid, signal.SIGSTOP)  # so that it does not end before it is disturbed
     place.slurm("scontrol", "requeue", job)
-    until(lambda: not place.queue(), what="the end of the training", timeout_s=180)
+    until(lambda: not place.queue(), what="the end of the training")
 
     assert (two / "lora" / "kohya.safetensors").is_file(), place.logs()
     assert len(events(launch, "going on")) >= 2

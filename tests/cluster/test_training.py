@@ -77,7 +77,7 @@ def test_time_out_preemption_requeue_and_kill_change_no_weight(
     stormy = place.folder / "stormy"
 
     hold_in_mid_training(hasty, launch, stormy, attempts=1)
-    until(lambda: events(launch, "requeued"), what="the time-out", timeout_s=120)
+    until(lambda: events(launch, "requeued"), what="the time-out")
     assert "time was up" in events(launch, "requeued")[0]["cause"]
     # From here on no time-out may come before the trouble that is meant.
     hasty.slurm("scontrol", "update", f"JobId={job}", "TimeLimit=30")
@@ -90,7 +90,7 @@ def test_time_out_preemption_requeue_and_kill_change_no_weight(
     os.kill(pid, signal.SIGKILL)
     until(lambda: "Killed" in str(events(launch, "requeued")[-1]["cause"]), what="the kill")
 
-    until(lambda: not hasty.queue(), what="the end of the training", timeout_s=240)
+    until(lambda: not hasty.queue(), what="the end of the training")
     assert (stormy / "model").is_dir(), hasty.logs()
     assert len(events(launch, "going on")) >= 5
     assert weights(stormy) == weights(place.folder / "calm")
@@ -113,7 +113,7 @@ def hold_in_mid_training(
         made = max(losses(run), default=0)
         return running[-1] if made >= int(begun[-1]["progress"]) + 10 else None
 
-    pid = until(process, what=f"steps of attempt {attempts}", timeout_s=120)
+    pid = until(process, what=f"steps of attempt {attempts}")
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
     return pid
