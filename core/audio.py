@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from core.errors import UserError
 from core.files import write_bytes
+from core.mpeg import with_frame_count
 
 Samples = NDArray[np.float32]
 
@@ -37,6 +38,8 @@ _HALF_TAPS = 64
 _ROLL_OFF = 0.955
 _KAISER = 8.96
 """Gives 90 dB beyond the limit."""
+_CANCELLED = 0.1
+"""Share of the loudest channel's power below which the mean of all is not what is heard."""
 _OPEN_ENDED = (0, 0xFFFFFFFF)
 """Sizes in a WAV that was written to a pipe."""
 
@@ -61,10 +64,14 @@ class Sound:
         return 1 if self.samples.ndim == 1 else self.samples.shape[1]
 
     def mono(self) -> "Sound":
-        """The mean of its channels."""
+        """The mean of its channels; the loudest one where they cancel each other in the mean."""
         if self.samples.ndim == 1:
             return self
         mean = self.samples.mean(axis=1, dtype=np.float32)
+        powers = [_power(channel) for channel in self.samples.T]
+        loudest = int(np.argmax(powers))
+        if _power(mean) < _CANCELLED * powers[loudest]:
+            mean = np.ascontiguousarray(self.samples[:, loudest])
         return Sound(samples=mean, rate_hz=self.rate_hz)
 
     def at(self, rate_hz: int) -> "Sound":
@@ -93,7 +100,7 @@ def decode_audio(data: bytes) -> Sound:
     if not data:
         raise UserError(f"is empty: wanted is a sound file ({_WANTED})")
     try:
-        with soundfile.SoundFile(_Bytes(data)) as file:
+        with soundfile.SoundFile(_Bytes(with_frame_count(data))) as file:
             _require_allowed(file)
             samples = np.asarray(file.read(dtype="float32"))
             promised = file.frames
@@ -174,6 +181,11 @@ def sound_bytes(path: Path) -> bytes:
             "out the part that matters"
         )
     return path.read_bytes()
+
+
+def _power(samples: Samples) -> float:
+    """Mean square of one channel."""
+    return float(np.einsum("n,n->", samples, samples, dtype=np.float64)) / max(1, len(samples))
 
 
 def _require_allowed(file: Any) -> None:

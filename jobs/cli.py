@@ -54,9 +54,23 @@ def run_verb(verb: Verb[F], argv: Sequence[str] | None = None) -> int:
         if trouble is None:
             raise
         return complain(verb.name, trouble)
+    except RuntimeError as error:
+        if not _is_out_of_gpu_memory(error):
+            raise
+        return complain(
+            verb.name,
+            f"GPU memory is not enough ({str(error).partition('. ')[0]}): take less at a time (see "
+            "--help for --batch-size, --accumulate, --gradient-checkpointing, --offload); the same "
+            "command goes on",
+        )
     except KeyboardInterrupt:
         print(f"{verb.name}: stopped; run the same command again to go on", file=sys.stderr)
         return 130
+
+
+def _is_out_of_gpu_memory(error: RuntimeError) -> bool:
+    torch = sys.modules.get("torch")  # without it nothing was on a GPU
+    return torch is not None and isinstance(error, torch.OutOfMemoryError)
 
 
 def complain(verb: str, message: str) -> int:
@@ -79,6 +93,8 @@ def _run(verb: Verb[F], arguments: tuple[str, ...]) -> int:
 
             return launch(verb, flags, arguments, cluster)
     if flags.dry_run:
+        if verb.check is not None and verb.checks_in_place and place is not None:
+            print("\n".join(verb.check(flags, cluster)))
         return 0
     begun = time.monotonic()
     closing = verb.run(flags)

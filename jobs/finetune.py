@@ -156,7 +156,7 @@ def _steps_done(flags: FinetuneFlags) -> int:
 
 def _check(flags: FinetuneFlags, cluster: Cluster) -> list[str]:
     """Pipeline and pictures are there and fit, the folder is free or this run's; memory, hours."""
-    if flags.find_lr:
+    if flags.find_lr and cluster.kind != "inline":
         raise UserError(
             "--find-lr takes minutes in one process and is no job: give --cluster inline, on a "
             "machine like those that will train"
@@ -171,16 +171,20 @@ def _check(flags: FinetuneFlags, cluster: Cluster) -> list[str]:
     from core.pretrained.lora.encoded import DONE
     from core.pretrained.lora.forecast import cpu_tflops, forecast
     from core.pretrained.lora.run import LoraRun, check_claim
+    from core.pretrained.text_to_image.source import cached_folder
 
     check_claim(LoraRun(_out(flags)), config)
     data = Path(config.data)
     if cluster.after and not data.exists():
         return [f"forecast: none before job {', '.join(cluster.after)} has made {data}"]
     pictures, captions, words = _count_pictures(flags)
-    if not Path(config.pipeline).is_dir():
+    folder = cached_folder(config.pipeline, config.revision)
+    if folder is None:
         return [words, f"forecast: none before {config.pipeline} is fetched from the hub"]
-    source = describe_base(Path(config.pipeline))
+    source = describe_base(folder)
     on_gpu = cluster.gpus_per_node > 0
+    if cluster.kind == "inline":
+        on_gpu = _device(flags).type == "cuda"
     micro = -(-config.batch_size // (cluster.processes * flags.accumulate))
     encoded = flags.encoded or LoraRun(_out(flags)).encoded
     there = (encoded / DONE).exists()
@@ -247,6 +251,7 @@ VERB = Verb(
     finished=_finished,
     steps_done=_steps_done,
     check=_check,
+    checks_in_place=True,
 )
 
 if __name__ == "__main__":

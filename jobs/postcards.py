@@ -39,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(flags: PostcardsFlags) -> None:
     work = _parts(flags)
+    if work.left_out:
+        print(work.left_out)
     if work.finished():
         print(f"{work.folder} is finished already, from the same inputs: nothing to do")
     make_everything(work)
@@ -60,7 +62,8 @@ def _parts(flags: PostcardsFlags) -> PostcardsWork:
 
 def _check(flags: PostcardsFlags, cluster: Cluster) -> list[str]:
     """The pictures are readable, and every animal has its call and phrase."""
-    return [f"postcards: {many(_parts(flags).count, 'card')}"]
+    work = _parts(flags)
+    return [f"postcards: {many(work.count, 'card')}", *filter(None, [work.left_out])]
 
 
 VERB = Verb(

@@ -24,6 +24,7 @@ from core.pretrained.text_to_image.config import (
     settings_of,
 )
 from core.pretrained.text_to_image.memory import Offload, Switches, needed
+from core.pretrained.text_to_image.source import cached_folder, describe_pipeline
 from core.pretrained.text_to_image.work import TextToImageParts, draw_sample_set
 from jobs.cli import run_verb
 from jobs.cluster import Cluster, ClusterFlags
@@ -160,6 +161,9 @@ def _check(flags: PipelineFlags, cluster: Cluster) -> list[str]:
     """The pipeline is readable, its pictures have room, and memory is likely to do."""
     work = _parts(flags)
     source = work.local
+    if source is None and (folder := cached_folder(flags.config.pipeline, flags.config.revision)):
+        source = describe_pipeline(folder)
+        work.check(source)
     worn = [f"LoRA: {lora.name} by {lora.weight:g}" for lora in work.loras]
     if source is None:
         return [f"pictures: {len(work.seeds):,} by {flags.config.pipeline} of the hub", *worn]

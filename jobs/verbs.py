@@ -53,3 +53,5 @@ class Verb(Generic[F]):
     check: Callable[[F, Cluster], list[str]] | None = None
     """Check the inputs and predict how it will go: lines of the plan. UserError when it cannot
     work."""
+    checks_in_place: bool = False
+    """Whether a dry run in this process tells those lines, too."""

@@ -1,8 +1,11 @@
 """Tiny text-to-image pipelines of diffusers' real classes, with random weights, saved on disk."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 _UNET = {
     "sample_size": 8,
@@ -209,3 +212,18 @@ def _text_config() -> Any:
         eos_token_id=59,
         pad_token_id=59,
     )
+
+
+def cache_pipeline(
+    folder: Path, hub: Path, monkeypatch: pytest.MonkeyPatch, *, commit: str = "0123456789" * 4
+) -> str:
+    """Put a pipeline into a cache of the hub as the newest commit of team/tiny; that commit."""
+    from huggingface_hub import constants
+
+    cached = hub / "models--team--tiny"
+    shutil.copytree(folder, cached / "snapshots" / commit)
+    (cached / "refs").mkdir(exist_ok=True)
+    (cached / "refs" / "main").write_text(commit)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(hub))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return commit

@@ -198,3 +198,17 @@ def test_one_channel_is_its_own_mean() -> None:
     sound = Sound(samples=tone(440), rate_hz=16_000)
     assert sound.mono() is sound
     assert sound.at(16_000).samples is sound.samples
+
+
+def test_channels_that_cancel_each_other_are_heard_as_the_loudest() -> None:
+    wave, other = tone(440), tone(881)
+    quiet = np.float32(0.1) * wave
+
+    def mono(*channels: NDArray[np.float32]) -> NDArray[np.float32]:
+        return Sound(samples=np.stack(channels, axis=1), rate_hz=16_000).mono().samples
+
+    assert np.array_equal(mono(wave, -wave), wave)
+    assert np.array_equal(mono(quiet - wave, wave), wave)
+    np.testing.assert_allclose(mono(wave, other), (wave + other) / 2, atol=1e-6)
+    np.testing.assert_allclose(mono(wave, 0 * wave), wave / 2, atol=1e-6)
+    assert not mono(0 * wave, 0 * wave).any()

@@ -15,6 +15,7 @@ from core.parts import make_everything
 from core.pretrained.asked import Animal
 from core.pretrained.calls.choosing import Quality, judge
 from core.pretrained.calls.config import CallsConfig
+from core.pretrained.calls.levels import finished
 from core.pretrained.calls.synthesis import synthesise
 from core.pretrained.calls.work import CallsWork
 
@@ -155,6 +156,19 @@ def test_the_rule_prefers_what_sounds_like_the_class_and_does_not_clip_or_pause(
     assert judge(half, 32_000, "dog").silent > judge(dog, 32_000, "dog").silent + 0.3
     assert judge(half, 32_000, "dog").rank > judge(dog, 32_000, "dog").rank
     assert not judge(np.zeros(32_000), 32_000, "dog").usable
+    assert judge(np.zeros(32_000), 32_000, "dog").rank > judge(clipped, 32_000, "dog").rank
+
+
+def test_what_is_usable_can_be_levelled_and_noise_too_quiet_for_it_is_silent():
+    noise = np.random.default_rng(0).standard_normal(32_000)
+    rumble = 0.003 * np.sin(2 * np.pi * 5 * np.arange(32_000) / 32_000)
+    for wave in (1e-4 * noise, rumble, noise[:0]):
+        assert not judge(wave, 32_000, "dog").usable
+        with pytest.raises(UserError, match="is silent"):
+            finished(wave, 32_000)
+    for amplitude in np.geomspace(1e-4, 1e-2, 20):
+        if judge(amplitude * noise, 32_000, "dog").usable:
+            assert np.isfinite(finished(amplitude * noise, 32_000)).all()
 
 
 @pytest.mark.slow

@@ -169,6 +169,13 @@ def test_what_is_encoded_stays_when_it_is_stopped_and_ends_as_if_it_had_not_been
     assert digest == encode(config, tmp_path / "undisturbed").digest
 
 
+def test_braces_of_captions_hold_a_name_and_no_more():
+    for template in ("a {label:{x}}", "a {label!z}", "a {label:d}", "a {label:>9}"):
+        with pytest.raises(UserError, match=r"more than a name in its braces|names"):
+            check_template(template)
+    check_template("one {label}, {{round}}")
+
+
 def test_the_others_hear_of_one_that_waits_for_another_training(
     pipeline, pictures, monkeypatch, tmp_path
 ):

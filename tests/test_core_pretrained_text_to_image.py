@@ -9,11 +9,13 @@ import pytest
 from core.errors import UserError
 from core.files import read_json, write_json
 from core.parts import make_parts
+from core.pretrained.text_to_image.adapters import hub_reason
 from core.pretrained.text_to_image.config import TextToImageConfig
+from core.pretrained.text_to_image.schedulers import check_steps
 from core.pretrained.text_to_image.source import describe_pipeline, folder_digest
 from core.pretrained.text_to_image.work import TextToImageParts, draw_sample_set
 from core.sampleset import open_sample_set
-from tests.pipelines import tiny_sd, tiny_sdxl
+from tests.pipelines import cache_pipeline, tiny_sd, tiny_sdxl
 
 pytestmark = [
     pytest.mark.slow,
@@ -217,15 +219,7 @@ def test_what_is_no_such_pipeline_is_one_line(sd, tmp_path):
 
 
 def test_a_name_on_the_hub_comes_from_the_cache_with_its_commit(sd, tmp_path, monkeypatch):
-    from huggingface_hub import constants
-
-    commit = "0123456789abcdef0123456789abcdef01234567"
-    cached = tmp_path / "hub" / "models--team--tiny"
-    shutil.copytree(sd, cached / "snapshots" / commit)
-    (cached / "refs").mkdir()
-    (cached / "refs" / "main").write_text(commit)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    commit = cache_pipeline(sd, tmp_path / "hub", monkeypatch)
     monkeypatch.chdir(tmp_path)
     made = draw_sample_set(config_of("team/tiny"), tmp_path / "set")
     assert made.parents["pipeline"]["name"] == "team/tiny"
@@ -234,3 +228,33 @@ def test_a_name_on_the_hub_comes_from_the_cache_with_its_commit(sd, tmp_path, mo
     with pytest.raises(UserError, match="nobody/nothing is no folder, and could not be fetched"):
         draw_sample_set(config_of("nobody/nothing"), tmp_path / "other")
     assert os.listdir(tmp_path / "other")  # the plan alone
+
+
+def test_what_lies_beside_a_pipelines_files_is_none_of_it(sd, tmp_path):
+    copy = shutil.copytree(sd, tmp_path / "copy")
+    weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
+    shutil.copy(weights, weights.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    weights.with_name("diffusion_pytorch_model.fp16.safetensors.index.json").write_text("{}")
+    (copy / "v1-5-pruned.safetensors").write_bytes(b"not opened")
+    (copy / "notes.txt").write_text("mine")
+    assert folder_digest(copy) == folder_digest(sd)
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    assert folder_digest(copy) != folder_digest(sd)
+
+
+@pytest.mark.parametrize("name", ["lcm", "tcd"])
+def test_more_steps_than_a_distilled_models_sampler_has_are_refused(sd, tmp_path, name):
+    check_steps(name, "DDIMScheduler", 50)
+    check_steps("", "PNDMScheduler", 1000)
+    with pytest.raises(UserError, match=r"--steps is 60: a .*Scheduler takes 50 at most"):
+        draw_sample_set(config_of(sd, scheduler=name, steps=60), tmp_path / "set")
+    with pytest.raises(UserError, match="takes 50 at most"):
+        check_steps("", "LCMScheduler", 51)
+
+
+def test_why_the_hub_gave_nothing_is_told():
+    lines = "401 Client Error. (Request ID: x)\n\nCannot access gated repo for url u.\nLog in"
+    assert hub_reason(OSError(lines)).startswith("it is gated: accept its licence on its page")
+    absent = "404 Client Error. (Request ID: x)\n\nEntry Not Found for url: u/no.safetensors."
+    assert hub_reason(OSError(absent)) == "Entry Not Found for url: u/no.safetensors"
+    assert hub_reason(OSError("")) == "OSError"

@@ -4,10 +4,13 @@ import json
 import re
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from core.errors import UserError
 from core.pretrained.calls.work import open_calls
+from core.sampleset import finish_sample_set, shard_name, write_shard
 from jobs import calls
 from tests.samplesets import animal, write_sample_set
 
@@ -92,6 +95,36 @@ def test_a_call_depends_on_its_class_and_seed_alone(made, tmp_path):
     facts = json.loads((tmp_path / "c" / "calls.json").read_text())
     assert facts["samples"] == sample_set.digest
     assert str(tmp_path) not in (tmp_path / "c" / "calls.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("label", "seed", "complaint"),
+    [
+        ("../../escaped", 1, "is no class's name"),
+        ("", 1, "is no class's name"),
+        (None, 1, "the class None"),
+        ("cat", -1, "the seed -1"),
+        ("cat", None, "the seed None"),
+    ],
+)
+def test_a_foreign_sample_set_cannot_name_files_elsewhere(tmp_path, capsys, label, seed, complaint):
+    row = {"image": {"bytes": b"", "path": ""}, "label": label, "seed": seed, "sha256": ""}
+    shard = tmp_path / "s" / shard_name(0)
+    shard.parent.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist([row]), shard)
+    finish_sample_set(
+        tmp_path / "s", count=1, labels=["cat"], settings={}, parents={}, shards=[shard_name(0)]
+    )
+    assert run(tmp_path / "a" / "b" / "out", "--samples", str(tmp_path / "s")) == 2
+    assert complaint in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"s"}
+
+
+def test_an_altered_sample_set_is_refused(tmp_path, capsys):
+    write_sample_set(tmp_path / "s", [[animal("cat", 3)]])
+    write_shard(tmp_path / "s" / shard_name(0), [animal("dog", 3)])
+    assert run(tmp_path / "out", "--samples", str(tmp_path / "s")) == 2
+    assert "was altered" in capsys.readouterr().err
 
 
 def test_the_same_command_again_does_nothing_and_another_is_refused(made, capsys):

@@ -7,7 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
+from core.files import read_json
 from core.pretrained.lora.encoded import open_encoded
 from core.pretrained.lora.run import LoraRun
 from core.training.record import read_metrics
@@ -15,7 +17,7 @@ from jobs import finetune
 from jobs.launches import LaunchFolder
 from tests.finetuning import tiny_pictures
 from tests.patience import best_of_three
-from tests.pipelines import tiny_sd, tiny_sdxl
+from tests.pipelines import cache_pipeline, tiny_sd, tiny_sdxl
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.filterwarnings("ignore:.*:FutureWarning", "ignore:.*:DeprecationWarning")
@@ -126,3 +128,41 @@ def test_the_wall_clock_budget_is_kept_within_five_per_cent(here):
     again = subprocess.run(asked(out, 12), capture_output=True, text=True, timeout=100)
     assert f"going on from step {saved} of 100000" in again.stdout
     assert LoraRun(here / out).steps_saved()[-1] > saved
+
+
+@pytest.mark.slow
+def test_a_dry_run_in_place_tells_what_it_will_take(here, capsys, monkeypatch):
+    assert finetune.main(["--pipeline", "sd", "--data", "pictures", *SMALL, "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "memory of a process: about" in said
+    assert "forecast: " in said
+    commit = cache_pipeline(here / "sd", here / "hub", monkeypatch)
+    flags = ["--data", "pictures", *SMALL, "--dry-run"]
+    assert finetune.main(["--pipeline", "team/tiny", *flags]) == 0
+    assert "memory of a process: about" in capsys.readouterr().out
+    assert finetune.main(["--pipeline", "nobody/nothing", *flags]) == 0
+    assert "none before nobody/nothing is fetched" in capsys.readouterr().out
+    assert commit
+
+
+@pytest.mark.slow
+def test_a_run_keeps_to_the_commit_that_it_began_with(here, monkeypatch):
+    first = cache_pipeline(here / "sd", here / "hub", monkeypatch)
+    argv = ["--pipeline", "team/tiny", "--data", "pictures", *SMALL, "--steps", "1", "--out", "r"]
+    assert finetune.main([*argv, "--max-hours", "1e-9"]) == 0
+    # Upstream goes on: other weights under the same name.
+    cache_pipeline(here / "sdxl", here / "hub", monkeypatch, commit="f" * 40)
+    assert finetune.main(argv) == 0
+    assert read_json(LoraRun(here / "r").pipeline) == {"name": "team/tiny", "commit": first}
+    assert LoraRun(here / "r").lora.exists()
+
+
+@pytest.mark.slow
+def test_too_little_gpu_memory_is_one_line(here, capsys, monkeypatch):
+    def short(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+    monkeypatch.setattr("core.pretrained.lora.loop.finetune", short)
+    assert finetune.main(["--pipeline", "sd", "--data", "pictures", *SMALL]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
+    assert line.startswith("finetune: error: GPU memory is not enough (CUDA out of memory)")

@@ -1,11 +1,13 @@
 """The phrases job: words for classes or for the pictures of a sample set."""
 
+import dataclasses
 import json
 
 import pytest
 
 from core.pretrained.phrases.speech import speak
 from core.pretrained.phrases.work import open_phrases
+from core.sampleset import finish_sample_set, shard_name, write_shard
 from jobs import phrases
 from tests.samplesets import animal, write_sample_set
 
@@ -56,6 +58,29 @@ def test_bad_flags_are_one_line(tmp_path, capsys, flags, complaint):
     assert complaint in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("key", ["sk-proj-abc_123", "k" * 65, "a b"])
+def test_a_key_given_for_the_name_of_its_variable_is_not_repeated(tmp_path, capsys, key):
+    assert run(tmp_path / "out", "--classes", "cat", "--key-env", key) == 2
+    seen = capsys.readouterr()
+    assert "--key-env is no environment variable's name" in seen.err
+    assert key not in seen.out + seen.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_shard_whose_classes_are_no_names_is_one_line(tmp_path, capsys):
+    write_sample_set(tmp_path / "s", [[animal("cat", 3)]])
+    shard = tmp_path / "s" / shard_name(0)
+    write_shard(shard, [dataclasses.replace(animal("cat", 3), label="../cat")])
+    names = [shard_name(0)]
+    finish_sample_set(
+        tmp_path / "s", count=1, labels=["cat"], settings={}, parents={}, shards=names
+    )
+    assert run(tmp_path / "out", "--samples", str(tmp_path / "s")) == 2
+    error = capsys.readouterr().err
+    assert "'../cat' is no class's name" in error
+    assert error.count("\n") == 1
 
 
 def test_other_settings_do_not_overwrite_phrases(tmp_path, capsys):

@@ -1,5 +1,6 @@
 """The postcards job: cards from samples and packs, again, after a stop, and from bad input."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -133,6 +134,31 @@ def test_what_cannot_be_traced_is_shown_as_it_is(tmp_path):
     assert card["picture"]["drawn"] == "pixels"
     assert card["picture"]["not_traced"]
     assert "<image " in (tmp_path / "cards" / "cat_000001" / "front.svg").read_text()
+
+
+def test_black_and_empty_samples_get_no_card_and_those_asked_for_are_named(tmp_path, capsys):
+    black, empty, cat = animal("frog", 1), animal("frog", 2), animal("cat", 5)
+    black.image_hwc[:] = (0, 0, 0, 255)
+    black = dataclasses.replace(black, trouble="blacked out by a checker")
+    empty.image_hwc[..., 3] = 0
+    folder = write_sample_set(
+        tmp_path / "s", [[black, empty, animal("frog", 3)], [animal("frog", 4), cat]]
+    ).folder
+    flags = ("--samples", str(folder), "--count", "2", "--title", "Little & wild")
+    assert run(tmp_path / "cards", *flags) == 0
+    told = "2 pictures left out: 1 blacked out by a checker; 1 empty: nothing of it can be seen\n"
+    assert told in capsys.readouterr().out
+    facts = json.loads((tmp_path / "cards" / "cards.json").read_text())
+    assert [(card["label"], card["seed"]) for card in facts["cards"]] == [("cat", 5), ("frog", 3)]
+    assert run(tmp_path / "cards", *flags) == 0
+    assert "nothing to do" in capsys.readouterr().out
+    for seeds, reason in (("1", "blacked out by a checker"), ("4,2", "empty: nothing")):
+        assert run(tmp_path / "more", *flags, "--seeds", *seeds.split(",")) == 2
+        complaint = f"frog_00000{seeds[-1]}, which --seeds names, cannot be shown ({reason}"
+        assert complaint in capsys.readouterr().err
+    write_sample_set(tmp_path / "bad", [[black]])
+    assert run(tmp_path / "more", "--samples", str(tmp_path / "bad")) == 2
+    assert "holds no picture that can be shown (1 picture left out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

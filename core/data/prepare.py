@@ -24,6 +24,7 @@ from core.data.pinned import (
     open_pinned,
     write_pinned,
 )
+from core.data.samples import SampleSetSource, is_sample_set
 from core.data.scan import Scan, Scanned, ScanSettings, remove_scratch, scan
 from core.data.sources import (
     Entry,
@@ -40,6 +41,7 @@ from core.data.transform import ColourSpace, Policy, Resample, SquareTransform, 
 from core.errors import UserError
 from core.files import atomic_folder, digest_bytes, digest_of
 from core.images import Picture, over
+from core.sampleset import open_sample_set
 
 SIZES_PX = (8, 1024)
 _STARTER_PX = (32, 512)
@@ -52,8 +54,9 @@ class PrepareConfig:
 
     source: str = "starter"
     """Where the pictures are: `starter` (the built-in animals); a folder of class folders; a folder
-    with metadata.jsonl; a .zip of either; a .parquet file, or a folder of them; a folder written by
-    Hugging Face's save_to_disk; or a data set on its hub, OWNER/NAME or hf:NAME."""
+    with metadata.jsonl; a .zip of either; a .parquet file, or a folder of them; a sample set; a
+    folder written by Hugging Face's save_to_disk; or a data set on its hub, OWNER/NAME or
+    hf:NAME."""
     size_px: int = 64
     """Side of the square pictures, in pixels."""
     policy: Policy = "crop"
@@ -180,6 +183,8 @@ def open_source(config: PrepareConfig) -> Source:
             return ParquetSource(path, **columns)
         raise UserError(f"{path} is a file, but neither a .zip nor a .parquet")
     if path.is_dir():
+        if is_sample_set(path):
+            return SampleSetSource(open_sample_set(path, verify=True))
         if is_saved_to_disk(path):
             return open_hugging_face(name, **columns)
         return ParquetSource(path, **columns) if parquet_files(path) else FolderSource(path)
@@ -363,6 +368,8 @@ def _source_facts(
     if isinstance(source, FolderSource) and (source.root / METADATA).is_file():
         # Of a frozen revision, this is the digest by which people know it.
         facts["collection_digest"] = collection_digest(read_collection(source.root)[0])
+    if isinstance(source, SampleSetSource):
+        facts["sample_set_digest"] = source.sample_set.digest
     facts["stated_origins"] = sorted({item.source for item in items if item.source})[:100]
     return facts
 

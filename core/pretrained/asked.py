@@ -46,11 +46,24 @@ def animals_asked(
         seeds = range(first_seed, first_seed + per_class)
         animals = tuple(Animal(label=label, seed=seed) for label in classes for seed in seeds)
         return animals, {"classes": list(classes), "seeds": [first_seed, first_seed + per_class]}
-    found = open_sample_set(samples)
+    found = open_sample_set(samples, verify=True)
     check_labels(found.labels)
-    animals = tuple(
-        Animal(label=label, seed=seed)
+    rows = [
+        row
         for shard in range(len(found.shards))
-        for label, seed in zip(found.labels_of(shard), found.seeds_of(shard), strict=True)
-    )
-    return tuple(dict.fromkeys(animals)), {"samples": found.digest}
+        for row in zip(found.labels_of(shard), found.seeds_of(shard), strict=True)
+    ]
+    _check_rows(samples, rows)
+    wanted = dict.fromkeys(Animal(label=label, seed=seed) for label, seed in rows)
+    return tuple(wanted), {"samples": found.digest}
+
+
+def _check_rows(samples: Path, rows: list[tuple[Any, Any]]) -> None:
+    """UserError unless every row has a class that can be a file's name, and a seed."""
+    for label, seed in rows:
+        if not isinstance(label, str) or not isinstance(seed, int) or seed < 0:
+            raise UserError(
+                f"{samples} has a picture of the class {label!r} and the seed {seed!r}: a class is "
+                "a text and a seed a whole number from 0 on; sample again"
+            )
+    check_labels(tuple(dict.fromkeys(label for label, _ in rows)))

@@ -1,8 +1,10 @@
 """Where the animals of cards come from: a sample set, or a pack with its drawings."""
 
 import dataclasses
+import itertools
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from core.errors import UserError
 from core.files import digest_bytes, read_json
 from core.images import Picture
 from core.render import render_svg
+from core.report.page import many
 from core.sampleset import Sample, SampleSet, open_sample_set
 from exporters.alt_text import describe
 from exporters.config import ExportConfig
@@ -19,7 +22,7 @@ from exporters.drawing.sticker import Sticker
 from exporters.notices import licence_of
 from exporters.pack import FORMAT, SUMS, unique_name, verify_pack
 from exporters.postcard.config import PostcardsConfig
-from exporters.postcard.subject import Figure, figure_of_pixels, figure_of_svg
+from exporters.postcard.subject import EMPTY, Figure, figure_of_pixels, figure_of_svg, is_empty
 from exporters.tracing import cut_and_trace
 
 _COLOURS_PX = 128
@@ -57,6 +60,9 @@ class Source:
         self._config = config
         self._pack = _open_pack(config.samples)
         self._set = open_sample_set(config.samples) if self._pack is None else None
+        self._hidden: dict[int, list[str]] = {}
+        """By shard: of each of its samples, why it cannot be shown, or ""."""
+        self._left_out: list[str] = []
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -76,10 +82,15 @@ class Source:
         return {**self.inputs, **known, "licence": licence_of(parents)}
 
     def choose(self) -> tuple[Chosen, ...]:
-        """The animals of the cards: the first of each class, the second of each, and so on."""
+        """The animals of the cards: the first of each class, the second of each, and so on.
+
+        Samples that cannot be shown are left out; UserError names one that --seeds names.
+        """
         config, by_label = self._config, dict[str, list[Chosen]]()
         taken: set[str] = set()
         for label, seed, place in self._all():
+            if seed < 0:
+                raise UserError(f"{config.samples} has a picture of seed {seed}: 0 is the least")
             name = unique_name(f"{label}_{seed:06d}", taken)
             if not config.seeds or seed in config.seeds:
                 chosen = Chosen(label=label, seed=seed, name=name, place=place)
@@ -90,12 +101,24 @@ class Source:
                 f"{config.samples} has no class {unknown[0]!r}: known are {', '.join(known)}"
             )
         wanted = [by_label[label] for label in known if not config.labels or label in config.labels]
-        rows = max(map(len, wanted), default=0)
-        spread = [some[row] for row in range(rows) for some in wanted if row < len(some)]
+        self._left_out = []
+        spread = list(itertools.islice(self._spread(wanted), config.count))
         if not spread:
             seeds = f" of the seeds {', '.join(map(str, config.seeds))}" if config.seeds else ""
-            raise UserError(f"{config.samples} holds no picture{seeds}: there is nothing to send")
-        return tuple(spread[: config.count])
+            hidden = f" that can be shown ({self.left_out})" if self.left_out else ""
+            raise UserError(
+                f"{config.samples} holds no picture{seeds}{hidden}: there is nothing to send"
+            )
+        return tuple(spread)
+
+    @property
+    def left_out(self) -> str:
+        """How many samples `choose` left out, and why; "" when there were none."""
+        if not self._left_out:
+            return ""
+        reasons = sorted(Counter(self._left_out).items())
+        told = "; ".join(f"{count:,} {reason}" for reason, count in reasons)
+        return f"{many(len(self._left_out), 'picture')} left out: {told}"
 
     def portrait(self, chosen: Chosen) -> Portrait:
         """One animal's picture: the pack's drawing, or the sample traced, or else its pixels."""
@@ -104,6 +127,34 @@ class Source:
         assert isinstance(chosen.place, tuple)
         sample = self._samples.read(chosen.place[0])[chosen.place[1]]
         return portrait_of_sample(sample, self._config)
+
+    def _spread(self, wanted: Sequence[Sequence[Chosen]]) -> Iterator[Chosen]:
+        """The first of each class that can be shown, the second of each, and so on."""
+        waiting = [filter(self._can_be_shown, some) for some in wanted]
+        while waiting:
+            for some in list(waiting):
+                if (one := next(some, None)) is not None:
+                    yield one
+                else:
+                    waiting.remove(some)
+
+    def _can_be_shown(self, chosen: Chosen) -> bool:
+        """Whether there is something to see; if not, it is noted as left out."""
+        if self._pack is not None:
+            return True
+        assert isinstance(chosen.place, tuple)
+        shard, row = chosen.place
+        if shard not in self._hidden:
+            self._hidden[shard] = list(map(_hidden_by, self._samples.read(shard)))
+        reason = self._hidden[shard][row]
+        if reason and self._config.seeds:
+            raise UserError(
+                f"{self._config.samples}: {chosen.name}, which --seeds names, cannot be shown "
+                f"({reason}): leave seed {chosen.seed} out"
+            )
+        if reason:
+            self._left_out.append(reason)
+        return not reason
 
     @property
     def _samples(self) -> SampleSet:
@@ -119,6 +170,11 @@ class Source:
             labels, seeds = self._samples.labels_of(shard), self._samples.seeds_of(shard)
             for row, (label, seed) in enumerate(zip(labels, seeds, strict=True)):
                 yield label, seed, (shard, row)
+
+
+def _hidden_by(sample: Sample) -> str:
+    """Why a sample cannot be shown, or ""."""
+    return sample.trouble or (EMPTY if is_empty(sample.image_hwc) else "")
 
 
 def portrait_of_sample(sample: Sample, config: PostcardsConfig) -> Portrait:

@@ -15,6 +15,10 @@ from exporters.drawing.svg import NAMESPACE
 from exporters.postcard.geometry import Box, bounds, parse_path
 from exporters.postcard.scene import Fill, Image, Item, Line, shifted
 
+EMPTY = "empty: nothing of it can be seen"
+_SEEN_ALPHA = 8
+"""Of 255; what has no more is not seen."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Figure:
@@ -52,14 +56,19 @@ def figure_of_pixels(image_hwc: Picture) -> Figure:
     """A picture (H×W×4 straight alpha, or H×W×3) as pixels, cropped to what is seen."""
     opaque = image_hwc.shape[2] == 3 or bool((image_hwc[..., 3] > 250).all())
     if image_hwc.shape[2] == 4 and not opaque:
-        rows, columns = np.nonzero(image_hwc[..., 3] > 8)
-        if not len(rows):
-            raise UserError("the picture is empty: nothing of it can be seen")
+        if is_empty(image_hwc):
+            raise UserError(f"the picture is {EMPTY}")
+        rows, columns = np.nonzero(image_hwc[..., 3] > _SEEN_ALPHA)
         image_hwc = image_hwc[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     data = png_bytes(enlarged(image_hwc, 1024))
     height, width = image_hwc.shape[:2]
     box = (0.0, 0.0, float(width), float(height))
     return Figure(items=(Image(data, box),), box=box, opaque=opaque)
+
+
+def is_empty(image_hwc: Picture) -> bool:
+    """Whether nothing of a picture (H×W×4 straight alpha, or H×W×3) can be seen."""
+    return image_hwc.shape[2] == 4 and not (image_hwc[..., 3] > _SEEN_ALPHA).any()
 
 
 def enlarged(image_hwc: Picture, side_px: int) -> Picture:

@@ -47,6 +47,8 @@ class PostcardsWork:
         self.folder = folder
         self._source = Source(config)
         self.chosen = self._source.choose()
+        self.left_out = self._source.left_out
+        """How many pictures get no card, and why; "" when there are none."""
         self._calls = None if config.calls is None else open_calls(config.calls)
         self._phrases = None if config.phrases is None else open_phrases(config.phrases)
         _require_all(self.chosen, self._calls, config.calls, "calls")

@@ -1,6 +1,7 @@
 """Which of several sounds is kept as an animal's call: a rule of three measures.
 
-A sound that clips loses to every one that does not. Among the others the lowest cost wins:
+A silent sound loses to every other, and one that clips to every one that does not. Among the rest
+the lowest cost wins:
 
     cost = distance + 4 × silent share
 
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.pretrained.calls.features import features, silent_share
+from core.pretrained.calls.levels import is_silent
 from core.pretrained.calls.syllables import RATE_HZ, Wave
 from core.pretrained.calls.synthesis import synthesise
 
@@ -39,10 +41,10 @@ class Quality:
     """From the class's recipe, in standard deviations."""
 
     @property
-    def rank(self) -> tuple[bool, float]:
+    def rank(self) -> tuple[bool, bool, float]:
         """Lower is better."""
         cost = self.distance + _WEIGHT_OF_SILENCE * self.silent
-        return self.clipped > _MOST_CLIPPED, cost
+        return not self.usable, self.clipped > _MOST_CLIPPED, cost
 
     @property
     def usable(self) -> bool:
@@ -52,7 +54,7 @@ class Quality:
 
 def judge(wave: Wave, rate_hz: int, label: str) -> Quality:
     """Measure a raw sound, before it is levelled."""
-    if not np.isfinite(wave).all() or float(np.abs(wave).max(initial=0.0)) < 1e-5:
+    if not np.isfinite(wave).all() or is_silent(wave, rate_hz):
         return Quality(clipped=0.0, silent=1.0, distance=99.0)
     middle, spread = _reference(label)
     away = (features(wave, rate_hz) - middle) / spread

@@ -24,14 +24,18 @@ def finished(wave: Wave, rate_hz: int) -> Wave:
     """
     if not np.isfinite(wave).all():
         raise UserError("the sound holds numbers that are none: it cannot be made into a call")
-    if float(np.abs(wave).max(initial=0.0)) < 1e-6:
+    if is_silent(wave, rate_hz):
         raise UserError("the sound is silent: it cannot be made into a call")
-    wave = np.asarray(sosfilt(butter(2, 35, "high", fs=rate_hz, output="sos"), wave))
-    wave = _faded(wave, rate_hz)
+    wave = _prepared(wave, rate_hz)
     for _ in range(3):  # limiting takes a little loudness away
         wave = _limited(wave * 10 ** ((LOUDNESS_LUFS - loudness_lufs(wave, rate_hz)) / 20), rate_hz)
     silence = np.zeros(round(SILENCE_S * rate_hz))
     return np.concatenate([silence, wave, silence])
+
+
+def is_silent(wave: Wave, rate_hz: int) -> bool:
+    """Whether no loudness is left to be set once the rumble is away: -inf LUFS."""
+    return not len(wave) or loudness_lufs(_prepared(wave, rate_hz), rate_hz) == -np.inf
 
 
 def loudness_lufs(wave: Wave, rate_hz: int) -> float:
@@ -51,6 +55,12 @@ def loudness_lufs(wave: Wave, rate_hz: int) -> float:
         return -np.inf
     loud = loud[_lufs(loud) > _lufs(loud.mean()) - 10]
     return float(_lufs(loud.mean()))
+
+
+def _prepared(wave: Wave, rate_hz: int) -> Wave:
+    """Without rumble, and faded."""
+    above = sosfilt(butter(2, 35, "high", fs=rate_hz, output="sos"), wave)
+    return _faded(np.asarray(above), rate_hz)
 
 
 def _lufs(power: Wave) -> Wave:

@@ -56,13 +56,9 @@ class Batches:
         """Steps of an epoch."""
 
     def texts(self) -> Texts:
-        """The embeddings of all captions, on the device."""
+        """The embeddings of all captions, in main memory: SDXL's are 0.3 MiB each."""
         found = load_file(self._encoded.folder / TEXTS)
-        pooled = found.get("pooled")
-        return Texts(
-            found["embeds"].to(self._device),
-            None if pooled is None else pooled.to(self._device),
-        )
+        return Texts(found["embeds"], found.get("pooled"))
 
     def parts(self, step: int, *, rank: int, processes: int, accumulate: int) -> list[Batch]:
         """One process's share of a step's pictures, in micro-batches."""
@@ -110,7 +106,8 @@ class Batches:
 
     def _moved(self, batch: Batch) -> Batch:
         values = {f.name: getattr(batch, f.name) for f in dataclasses.fields(batch)}
-        moved = {n: v if n == "rows" else v.to(self._device) for n, v in values.items()}
+        here = ("rows", "captions")  # what they number is in main memory
+        moved = {n: v if n in here else v.to(self._device) for n, v in values.items()}
         return Batch(**moved)
 
 

@@ -12,12 +12,14 @@ _MOST = 2000
 def check_template(template: str) -> None:
     """UserError when a template holds braces other than {label}."""
     try:
-        fields = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+        found = [field for field in Formatter().parse(template) if field[1] is not None]
     except ValueError as error:
         raise UserError(f"--caption {template!r} is no template ({error}): {{label}} is") from None
-    if fields - {"label"}:
-        unknown = ", ".join(sorted(fields - {"label"}))
-        raise UserError(f"--caption {template!r} names {unknown!r}; only {{label}} is known")
+    if unknown := sorted({str(name) for _, name, _, _ in found} - {"label"}):
+        names = ", ".join(unknown)
+        raise UserError(f"--caption {template!r} names {names!r}; only {{label}} is known")
+    if any(form or conversion for _, _, form, conversion in found):
+        raise UserError(f"--caption {template!r} has more than a name in its braces: {{label}} is")
 
 
 def caption_of(label: str, own: Any, template: str) -> str:

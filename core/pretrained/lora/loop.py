@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 
 from core.errors import UserError
-from core.files import exclusive
+from core.files import exclusive, read_json, write_json
 from core.pretrained.lora.adapters import check_targets
 from core.pretrained.lora.base import describe_base, open_base
 from core.pretrained.lora.config import LoraConfig
@@ -125,9 +125,7 @@ class _Beginning:
     ) -> None:
         self.run, self.config, self.processes = run, config, processes
         self._encoded = encoded
-        folder = processes.from_first(
-            lambda: str(fetch_pipeline(config.pipeline, config.revision)[0])
-        )
+        folder = processes.from_first(lambda: str(_fetched(run, config)))
         self.source: PipelineSource = describe_base(Path(folder))
         # One answer for all: GPUs of two kinds would scale their losses differently.
         self.precision: Half = processes.from_first(
@@ -191,6 +189,16 @@ class _Beginning:
     def encoded(self) -> Encoded:
         """The encoded pictures."""
         return open_encoded(self._encoded)
+
+
+def _fetched(run: LoraRun, config: LoraConfig) -> Path:
+    """The pipeline's folder; of the hub, the commit that the run began with."""
+    noted = read_json(run.pipeline) if run.pipeline.exists() else {}
+    begun = noted.get("commit") if noted.get("name") == config.pipeline else None
+    folder, commit = fetch_pipeline(config.pipeline, begun or config.revision)
+    if commit is not None and begun is None:
+        write_json(run.pipeline, {"name": config.pipeline, "commit": commit})
+    return folder
 
 
 class _Asked:

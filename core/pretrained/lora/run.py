@@ -4,6 +4,7 @@ encoded/                  the pictures as the pipeline sees them
 checkpoints/step_N/       adapters.safetensors, optimizer.pt, state.json
 samples/step_N.png        validation pictures
 lora/                     the result: diffusers' and kohya's files, and a card; written last
+pipeline.json             the commit of a pipeline of the hub: its newest may be another one later
 config.json, data.json, metrics.jsonl, tensorboard/, guard.json    as of any training
 """
 
@@ -36,6 +37,11 @@ class LoraRun(RunFolder):
     def lora(self) -> Path:
         """The finished adapters; its presence marks the run as done."""
         return self.root / "lora"
+
+    @property
+    def pipeline(self) -> Path:
+        """Name and commit of a pipeline of the hub, as the run began with it."""
+        return self.root / "pipeline.json"
 
     @property
     def encoded(self) -> Path:

@@ -132,13 +132,12 @@ class LoraStepper:
     def _said(self, batch: Batch) -> Texts:
         """The captions' embeddings: kept ones, or made now by the encoders in training."""
         if self._texts is not None:
-            kept = self._texts.rows(batch.captions)
-            pooled = None if kept.pooled is None else kept.pooled.to(self._dtype)
-            return Texts(kept.embeds.to(self._dtype), pooled)
+            return self._texts.rows(batch.captions).to(self._processes.device, self._dtype)
         device, nothing = self._processes.device, len(self._captions)
         places = batch.captions.tolist()
         words = ["" if place == nothing else self._captions[place] for place in places]
-        made, silent = embed(self._pipeline, words, device), batch.captions == nothing
+        made = embed(self._pipeline, words, device)
+        silent = (batch.captions == nothing).to(device)
         if not nothing_is_zeros(self._pipeline):  # else it is the empty caption, embedded already
             return made
         pooled = None if made.pooled is None else made.pooled.masked_fill(silent[:, None], 0)

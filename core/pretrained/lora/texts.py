@@ -15,6 +15,11 @@ class Texts(NamedTuple):
     pooled: Tensor | None
     """N×D', of SDXL's second encoder; None where the network takes none."""
 
+    def to(self, device: torch.device, dtype: torch.dtype) -> "Texts":
+        """The same on a device, in its arithmetic."""
+        pooled = None if self.pooled is None else self.pooled.to(device, dtype)
+        return Texts(self.embeds.to(device, dtype), pooled)
+
     def rows(self, places: Tensor) -> "Texts":
         """Those of some captions."""
         return Texts(self.embeds[places], None if self.pooled is None else self.pooled[places])

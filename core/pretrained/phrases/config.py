@@ -2,11 +2,16 @@
 
 import dataclasses
 import ipaddress
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from core.errors import UserError
 from core.pretrained.asked import check_labels
+
+MOST_TOKENS = 4000
+"""Largest --max-tokens."""
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,7 +53,7 @@ class PhrasesConfig:
         _require("first-seed", self.first_seed, 0, 2**53)
         _require("temperature", self.temperature, 0, 2)
         _require("top-p", self.top_p, 0.001, 1)
-        _require("max-tokens", self.max_tokens, 8, 4000)
+        _require("max-tokens", self.max_tokens, 8, MOST_TOKENS)
         if self.show_picture and self.samples is None:
             raise UserError("--show-picture sends pictures of a sample set: give --samples")
         if bool(self.base_url) != bool(self.model):
@@ -79,6 +84,12 @@ class Manners:
     """Folder of answers, found again by what was asked; default: answers/ beside the phrases."""
 
     def __post_init__(self) -> None:
+        if self.key_env and not _VARIABLE.fullmatch(self.key_env):
+            # It may be the key itself, so it is not repeated.
+            raise UserError(
+                "--key-env is no environment variable's name, which is up to 64 letters, digits "
+                "and _: set the key in a variable, and give the name of that"
+            )
         _require("timeout-s", self.timeout_s, 0.05, 3600)
         _require("attempts", self.attempts, 1, 20)
         for name in ("max_cost", "price_in", "price_out"):

@@ -31,7 +31,13 @@ class Key:
             )
 
     def __repr__(self) -> str:
-        return f"Key({self._name!r})"
+        return f"Key({self.variable!r})"
+
+    @property
+    def variable(self) -> str:
+        """Its variable's name, for errors; not where it may be a key that was given for a name."""
+        shown = self._value or self._name.isupper()
+        return self._name if shown else "that --key-env names"
 
     def __bool__(self) -> bool:
         return bool(self._value)

@@ -7,9 +7,11 @@ from core.errors import UserError
 from core.files import read_json, write_json
 from core.pretrained.phrases.config import Manners
 
+_NAMES = ("prompt_tokens", "completion_tokens")
 _PER_MILLION = 1e-6
-_PICTURE_TOKENS = 1500
-"""What a small picture costs at most with today's models."""
+_PICTURE_TOKENS = 9000
+"""What a picture of 512 px is billed as at most: 2,833 + 5,667 by gpt-4o-mini in high detail, where
+an endpoint does not know of low detail."""
 
 
 class Spending:
@@ -23,10 +25,12 @@ class Spending:
         self.tokens_out = int(known.get("tokens_out", 0))
         self.requests = int(known.get("requests", 0))
         self.cost = float(known.get("cost", 0.0))
+        self._largest_in = 0
+        """Most tokens in that an answer of this run told of."""
 
     def require(self, worst: tuple[int, int]) -> None:
         """UserError when a request of this many tokens in and out could pass the limit."""
-        limit, ahead = self._manners.max_cost, self._price(*worst)
+        limit, ahead = self._manners.max_cost, self._price(*self._at_worst(worst))
         if limit and self.cost + ahead > limit:
             raise UserError(
                 f"{self.cost:.4f} of --max-cost {limit:g} are spent, and one more request may cost "
@@ -37,8 +41,9 @@ class Spending:
         """Count one request by the answer's `usage`; by the worst case where it tells none."""
         tokens_in, tokens_out = (
             self._told(usage, name, most)
-            for name, most in zip(("prompt_tokens", "completion_tokens"), worst, strict=True)
+            for name, most in zip(_NAMES, self._at_worst(worst), strict=True)
         )
+        self._largest_in = max(self._largest_in, self._told(usage, _NAMES[0], 0))
         self.tokens_in += tokens_in
         self.tokens_out += tokens_out
         self.requests += 1
@@ -52,6 +57,10 @@ class Spending:
                 "cost": self.cost,
             },
         )
+
+    def _at_worst(self, worst: tuple[int, int]) -> tuple[int, int]:
+        """The worst case, and no fewer tokens in than a request of this run had."""
+        return max(worst[0], self._largest_in), worst[1]
 
     def _price(self, tokens_in: int, tokens_out: int) -> float:
         price = tokens_in * self._manners.price_in + tokens_out * self._manners.price_out

@@ -17,7 +17,7 @@ from core.files import digest_of, exclusive, read_json, write_bytes, write_json
 from core.images import Picture
 from core.parts import claim
 from core.pretrained.asked import Animal, animals_asked
-from core.pretrained.phrases.chat import Chat
+from core.pretrained.phrases.chat import Chat, NoPhraseError
 from core.pretrained.phrases.config import Manners, PhrasesConfig
 from core.pretrained.phrases.speech import speak
 from core.pretrained.phrases.spending import Spending
@@ -28,6 +28,11 @@ from core.sampleset import open_sample_set
 
 FORMAT = "menagerie-phrases-1"
 DONE = "phrases.json"
+_NAMED = 20
+"""Animals that a complaint names."""
+_BAD_IN_A_ROW = 5
+"""Animals without a phrase, one after another, that end the work: all the others would be paid for
+in vain."""
 
 
 class PhrasesWork:
@@ -66,15 +71,24 @@ class PhrasesWork:
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         chat = self._chat() if self.config.base_url else None
+        failed: dict[str, NoPhraseError] = {}
+        in_a_row = 0
         with progress(title="phrases", unit="phrase", total=len(self.animals)) as bar:
             for animal, picture in self._shown():
                 row: dict[str, Any] = {"label": animal.label, "seed": animal.seed}
-                if chat is None:
-                    row["phrase"] = speak(animal.label, animal.seed)
+                try:
+                    said = _said(chat, animal, picture)
+                except NoPhraseError as error:
+                    failed[animal.name] = error
+                    in_a_row += 1
+                    if in_a_row == _BAD_IN_A_ROW:
+                        break
                 else:
-                    row["phrase"], row["request"] = chat.ask(animal, picture)
-                yield row
+                    in_a_row = 0
+                    yield row | said
                 bar.update()
+        if failed:
+            raise UserError(_complaint(failed, stopped=in_a_row == _BAD_IN_A_ROW))
 
     def _chat(self) -> Chat:
         cache = self.manners.cache or self.folder / "answers"
@@ -91,6 +105,23 @@ class PhrasesWork:
             if animal in wanted:
                 wanted.remove(animal)
                 yield animal, sample.image_hwc
+
+
+def _said(chat: Chat | None, animal: Animal, picture: Picture | None) -> dict[str, str]:
+    """An animal's phrase and, from an endpoint, the digest of its request."""
+    if chat is None:
+        return {"phrase": speak(animal.label, animal.seed)}
+    phrase, request = chat.ask(animal, picture)
+    return {"phrase": phrase, "request": request}
+
+
+def _complaint(failed: dict[str, NoPhraseError], *, stopped: bool) -> str:
+    """Which animals got no phrase, by name, and why the first of them did not."""
+    names = ", ".join(list(failed)[:_NAMED])
+    more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
+    end = f"; stopped after {_BAD_IN_A_ROW} in a row" if stopped else ""
+    first = next(iter(failed.values()))
+    return f"no phrase for {many(len(failed), 'animal')}: {names}{more}{end}. The first: {first}"
 
 
 def page_of_phrases(rows: list[dict[str, Any]]) -> str:

@@ -30,7 +30,7 @@ def fetch_lora(lora: LoraFile, commit: str | None = None) -> tuple[Path, str | N
     except Exception as error:  # the hub's client has a dozen kinds, of two HTTP libraries
         raise UserError(
             f"--lora {lora.name} is no file or folder, and could not be fetched from the hub "
-            f"({first_line(error)}): check the name and the network, or download it elsewhere and "
+            f"({hub_reason(error)}): check the name and the network, or download it elsewhere and "
             "give its file"
         ) from None
     places = path.parts
@@ -48,6 +48,17 @@ def put_on(pipeline: Any, loras: Sequence[tuple[Path, float]]) -> None:
         for name, (path, _) in zip(names, loras, strict=True):
             _load(pipeline, path, name)
         pipeline.set_adapters(names, [weight for _, weight in loras])
+
+
+def hub_reason(error: BaseException) -> str:
+    """Why something of the hub could not be had, in a line, with what to do where that is known."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    told = [line for line in lines if line and "Request ID" not in line]
+    gated = any("gated" in line.lower() for line in told) or "Gated" in type(error).__name__
+    if gated:
+        return "it is gated: accept its licence on its page, then `hf auth login` or set HF_TOKEN"
+    said = told[0] if told else first_line(error)
+    return said[:160].rstrip(" .:")
 
 
 def first_line(error: BaseException) -> str:

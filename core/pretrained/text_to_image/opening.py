@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from core.errors import UserError
-from core.pretrained.text_to_image.adapters import first_line, put_on
+from core.pretrained.text_to_image.adapters import first_line, hub_reason, put_on
 from core.pretrained.text_to_image.memory import Switches
 from core.pretrained.text_to_image.schedulers import scheduler_named
 from core.pretrained.text_to_image.source import WANTED, PipelineSource
@@ -37,7 +37,7 @@ def fetch_pipeline(name: str, revision: str = "") -> tuple[Path, str | None]:
         )
     except Exception as error:  # the hub's client has a dozen kinds, of two HTTP libraries
         raise UserError(
-            f"{name} is no folder, and could not be fetched from the hub ({first_line(error)}): "
+            f"{name} is no folder, and could not be fetched from the hub ({hub_reason(error)}): "
             "check the name and the network, or download it elsewhere and give its folder"
         ) from None
     return folder, folder.name

@@ -38,6 +38,7 @@ _FAMILIES = (_BETAS, _EDM, _FLOW)
 _UNSEEDED = "DPMSolverSDEScheduler"
 """Keeps one source of noise for all pictures, whatever their generators: nothing could be repeated.
 """
+_DISTILLED, _DISTILLED_STEPS = ("LCMScheduler", "TCDScheduler"), 50
 NAMES = tuple(sorted(name for family in _FAMILIES for name in family))
 """All names that some pipeline takes."""
 
@@ -55,6 +56,16 @@ def check_scheduler(name: str, own_class: str) -> None:
         raise UserError(
             f"the pipeline's own {own_class} draws noise that no seed decides: give --scheduler "
             "dpmpp-2m-sde, or another one"
+        )
+
+
+def check_steps(name: str, own_class: str, steps: int) -> None:
+    """UserError for more steps than a scheduler of distilled models was distilled to."""
+    kind = next((family[name][0] for family in _FAMILIES if name in family), own_class)
+    if kind in _DISTILLED and steps > _DISTILLED_STEPS:
+        raise UserError(
+            f"--steps is {steps}: a {kind} takes {_DISTILLED_STEPS} at most, and models that are "
+            "made for it take 1 to 8"
         )
 
 

@@ -18,7 +18,8 @@ WANTED = (
 )
 _VARIANT = re.compile(r"\.([A-Za-z0-9_]+?)(?:-\d{5}-of-\d{5})?\.safetensors$")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
-_DIGESTED = (".json", ".safetensors", ".model", ".txt")
+_DIGESTED = (".json", ".model", ".txt")
+"""Beside the weights."""
 _HEADER_MOST = 100_000_000
 """Bytes of a safetensors file's header, by its own definition."""
 
@@ -67,8 +68,7 @@ def describe_pipeline(folder: Path) -> PipelineSource:
     class_name = index.get("_class_name") if isinstance(index, dict) else None
     if not isinstance(class_name, str):
         raise UserError(f"{folder} runs code of its own, or is broken; wanted is {WANTED}")
-    parts = [name for name, of in index.items() if isinstance(of, list) and of and of[0]]
-    weights = {name: _weights(folder, name) for name in parts}
+    weights = {name: _weights(folder, name) for name in _components(folder)}
     variants = {variant for variant, files in weights.values() if files}
     named = {variant for variant in variants if variant}
     denoiser = _config(folder, "unet") or _config(folder, "transformer")
@@ -84,9 +84,29 @@ def describe_pipeline(folder: Path) -> PipelineSource:
     )
 
 
+def cached_folder(name: str, revision: str = "") -> Path | None:
+    """A pipeline's folder, if it is one or the hub's cache holds it; nothing is fetched."""
+    if Path(name).is_dir():
+        return Path(name)
+    from huggingface_hub import snapshot_download
+
+    try:
+        found = snapshot_download(name, revision=revision or None, local_files_only=True)
+    except Exception:  # the hub's client has a dozen kinds, also for what is no name
+        return None
+    return Path(found) if (Path(found) / "model_index.json").is_file() else None
+
+
 def folder_digest(folder: Path) -> str:
-    """SHA-256 over a pipeline's files: configs, tokenizers and safetensors."""
-    files = sorted(path for path in folder.rglob("*") if path.suffix in _DIGESTED)
+    """SHA-256 over the files of a pipeline that are opened: configs, tokenizers and weights.
+
+    What lies beside them, such as weights of another variant, changes nothing.
+    """
+    files = [folder / "model_index.json"]
+    for name in _components(folder):
+        known = sorted(p for p in (folder / name).rglob("*") if p.suffix in _DIGESTED)
+        files += [path for path in known if not path.name.endswith(".index.json")]
+        files += _weights(folder, name)[1]
     kept = [path for path in files if path.is_file() and ".cache" not in path.parts]
     return digest_of({path.relative_to(folder).as_posix(): digest_file(path) for path in kept})
 
@@ -120,6 +140,12 @@ def tensor_shapes(folder: Path, component: str) -> dict[str, list[int]]:
     return {
         name: tensor["shape"] for path in files for name, tensor in check_safetensors(path).items()
     }
+
+
+def _components(folder: Path) -> list[str]:
+    """The parts of a pipeline that are there, as its index names them."""
+    index = read_json(folder / "model_index.json")
+    return [name for name, of in index.items() if isinstance(of, list) and of and of[0]]
 
 
 def _count(path: Path) -> int:

@@ -33,7 +33,7 @@ from core.pretrained.text_to_image.lorafiles import (
     read_loras,
 )
 from core.pretrained.text_to_image.memory import Drawn, Offload, Switches
-from core.pretrained.text_to_image.schedulers import check_scheduler
+from core.pretrained.text_to_image.schedulers import check_scheduler, check_steps
 from core.pretrained.text_to_image.source import PipelineSource, describe_pipeline
 from core.progress import progress
 from core.sampleparts import ShardedPictures, complete
@@ -88,9 +88,14 @@ class TextToImageParts(ShardedPictures):
         self._origin = dict(origin or {})
         super().__init__(folder, pictures=len(self.seeds), shard_size=config.shard_size)
         if self.local is not None:
-            check_scheduler(config.scheduler, self.local.scheduler_class)
-            for lora in self.loras:
-                check_lora(lora, self.local)
+            self.check(self.local)
+
+    def check(self, source: PipelineSource) -> None:
+        """UserError when scheduler, steps or LoRAs do not fit a pipeline."""
+        check_scheduler(self.config.scheduler, source.scheduler_class)
+        check_steps(self.config.scheduler, source.scheduler_class, self.config.steps)
+        for lora in self.loras:
+            check_lora(lora, source)
 
     @functools.cached_property
     def local(self) -> PipelineSource | None:
@@ -184,6 +189,7 @@ class TextToImageParts(ShardedPictures):
             commit = opened["commit"] if opened else None
             folder, commit = fetch_pipeline(self.config.pipeline, commit or self.config.revision)
             source = self.local or describe_pipeline(folder)
+            self.check(source)
             loras, worn = self._fetched_loras(source, opened)
             switches = self._switches(source, opened)
             if opened is None:
